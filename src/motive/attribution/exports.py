@@ -1,0 +1,149 @@
+"""The kept clips as the files that trainers read."""
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from motive.config import ExportSection, VideoSection
+from motive.errors import ClipError, StoreError
+from motive.files import sha256_file, write_atomic
+from motive.progress import Progress
+from motive.video.decode import Sampling, decode
+from motive.video.write import write_video
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One kept clip as exported: its video below the export folder, its caption on one line, its line of selection.jsonl."""
+
+    video: str
+    caption: str
+    entry: dict[str, Any]
+
+
+def export(selection: Path, folder: Path, options: ExportSection, video: VideoSection, progress: Progress) -> list[str]:
+    """Write the clips of a selection.jsonl to `folder`: videos/, selection.jsonl, and the files of `options.formats`.
+
+    With videos: encode each file holds exactly the standardised frames, at the standardised rate; with link it is a link
+    to the original. Returns a line for every clip that could not be exported; the files list the others.
+    """
+    if not selection.exists():
+        raise StoreError(f"{selection}: no selection here; run `motive select` first")
+    entries = [json.loads(line) for line in selection.read_text(encoding="utf-8").splitlines()]
+    put = _link if options.videos == "link" else _encoder(video)
+    exported, failed = [], []
+    with progress.steps("exporting videos", len(entries)) as step:
+        for entry in entries:
+            name = _file_name(entry, options.videos)
+            try:
+                _unchanged(entry)
+                put(Path(entry["path"]), folder / name)
+            except (ClipError, OSError) as error:
+                failed.append(f"{entry['name']}: {error}")
+            else:
+                exported.append(Exported(name, " ".join(entry["caption"].split()), entry | {"video": name}))
+            step()
+    lines = "".join(json.dumps(clip.entry, ensure_ascii=False) + "\n" for clip in exported)
+    write_atomic(folder / "selection.jsonl", lines.encode())
+    for trainer in options.formats:
+        for name, text in FORMATS[trainer](exported, video).items():
+            write_atomic(folder / name, text.encode())
+    return failed
+
+
+def _diffsynth(clips: Sequence[Exported], video: VideoSection) -> dict[str, str]:
+    """DiffSynth-Studio: metadata.csv, with every other column of the pool's manifest carried along."""
+    extra = sorted({name for clip in clips for name in clip.entry["extra"]} - {"video", "prompt"})
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["video", "prompt", *extra])
+    for clip in clips:
+        writer.writerow([clip.video, clip.caption, *(clip.entry["extra"].get(name, "") for name in extra)])
+    return {"metadata.csv": text.getvalue()}
+
+
+def _musubi(clips: Sequence[Exported], video: VideoSection) -> dict[str, str]:
+    """musubi-tuner: a JSONL and the TOML that names it."""
+    lines = [json.dumps({"video_path": clip.video, "caption": clip.caption}, ensure_ascii=False) for clip in clips]
+    settings = [
+        "[general]",
+        f"resolution = [{video.width}, {video.height}]",
+        "batch_size = 1",
+        "enable_bucket = false",
+        "",
+        "[[datasets]]",
+        'video_jsonl_file = "musubi.jsonl"',
+        'cache_directory = "musubi_cache"',
+        'frame_extraction = "head"',
+        f"target_frames = [{video.frames}]",
+        f"source_fps = {float(video.fps)!r}",
+    ]
+    return {"musubi.jsonl": "".join(line + "\n" for line in lines), "musubi.toml": "\n".join(settings) + "\n"}
+
+
+def _videox_fun(clips: Sequence[Exported], video: VideoSection) -> dict[str, str]:
+    """VideoX-Fun: metadata.json."""
+    size = {"type": "video", "width": video.width, "height": video.height}
+    entries = [{"file_path": clip.video, "text": clip.caption, **size} for clip in clips]
+    return {"metadata.json": json.dumps(entries, indent=1, ensure_ascii=False) + "\n"}
+
+
+def _finetrainers(clips: Sequence[Exported], video: VideoSection) -> dict[str, str]:
+    """finetrainers: prompts.txt and videos.txt, line by line."""
+    return {
+        "prompts.txt": "".join(clip.caption + "\n" for clip in clips),
+        "videos.txt": "".join(clip.video + "\n" for clip in clips),
+    }
+
+
+def _diffusion_pipe(clips: Sequence[Exported], video: VideoSection) -> dict[str, str]:
+    """diffusion-pipe: x.txt beside x.mp4."""
+    return {str(Path(clip.video).with_suffix(".txt")): clip.caption + "\n" for clip in clips}
+
+
+FORMATS: dict[str, Callable[[Sequence[Exported], VideoSection], dict[str, str]]] = {
+    "diffsynth": _diffsynth,
+    "musubi": _musubi,
+    "videox-fun": _videox_fun,
+    "finetrainers": _finetrainers,
+    "diffusion-pipe": _diffusion_pipe,
+}
+"""Each trainer's files, by name below the export folder, from the exported clips and how videos were standardised."""
+
+
+def _file_name(entry: dict[str, Any], videos: str) -> str:
+    """A name that is safe anywhere and the same in every export; ids and paths come from outside."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(entry["name"]).stem).strip("._")[:60]
+    suffix = ".mp4" if videos == "encode" else re.sub(r"[^A-Za-z0-9.]", "", Path(entry["path"]).suffix)
+    return f"videos/{stem or 'clip'}-{entry['sha256'][:12]}{suffix}"
+
+
+def _unchanged(entry: dict[str, Any]) -> None:
+    path = Path(entry["path"])
+    if not path.is_file():
+        raise ClipError(f"{path} is no longer there")
+    if sha256_file(path) != entry["sha256"]:
+        raise ClipError(f"{path} has changed since it was attributed")
+
+
+def _encoder(video: VideoSection) -> Callable[[Path, Path], None]:
+    sampling = Sampling(video.frames, video.fps, video.height, video.width, video.place, video.max_pixels)
+
+    def encode(source: Path, target: Path) -> None:
+        write_video(target, decode(source, sampling).frames, video.fps)
+
+    return encode
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(source)
+    aside.replace(target)

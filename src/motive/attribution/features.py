@@ -1,0 +1,106 @@
+"""The main loop: prepared clips in, rows of the feature store out (METHOD.md 2)."""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+
+from motive.attribution.prepare import Prepare, Prepared
+from motive.attribution.store import Row, Store
+from motive.config import Config
+from motive.errors import ClipError, LeftOutError
+from motive.gradients.capture import Gradient, project_gradient
+from motive.gradients.loss import clip_loss, shared_noise
+from motive.gradients.projection import PROJECTION_VERSION, Projector, make_projector
+from motive.models.base import VideoModel
+from motive.progress import Progress, duration
+from motive.seeds import STREAM_VERSION
+from motive.video.table import Clip
+
+Attribute = Callable[[Prepared], Gradient]
+"""Gives a prepared clip's feature, or raises ClipError."""
+
+
+def feature_fingerprint(config: Config, model: VideoModel, prepared: dict[str, object]) -> dict[str, object]:
+    """Everything that a feature depends on, `prepared` (how clips are prepared) included."""
+    gradients = config.gradients.model_dump(mode="json", exclude={"checkpointing", "dim"})
+    return {
+        "prepared": prepared,
+        "model": model.fingerprint("denoiser") | {"trained": model.trained},
+        "gradients": gradients | {"projection_version": PROJECTION_VERSION},
+        "seed": config.seed,
+        "stream_version": STREAM_VERSION,
+    }
+
+
+def feature_dim(config: Config, model: VideoModel) -> int:
+    """Numbers a feature has; loads the denoiser only if features are whole gradients."""
+    if config.gradients.projector == "exact":
+        return sum(parameter.numel() for parameter in model.denoiser.parameters() if parameter.requires_grad)
+    return config.gradients.dim
+
+
+def clip_attributor(config: Config, model: VideoModel) -> Attribute:
+    """A function from a prepared clip to its feature; the denoiser is loaded at its first call."""
+    options, video = config.gradients, config.video
+
+    @functools.cache
+    def ready() -> tuple[nn.Module, Projector, Tensor]:
+        denoiser = model.denoiser
+        if options.checkpointing:
+            denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
+        sizes = {name: parameter.numel() for name, parameter in denoiser.named_parameters() if parameter.requires_grad}
+        projector = make_projector(options.projector, options.dim, config.seed, sizes, model.device)
+        noise = shared_noise(config.seed, model.latent_shape(video.frames, video.height, video.width))
+        return denoiser, projector, noise
+
+    def attribute(prepared: Prepared) -> Gradient:
+        denoiser, projector, noise = ready()
+        mask = prepared.mask if options.weighting == "motion" else torch.ones_like(prepared.mask)
+        losses = [
+            functools.partial(clip_loss, model, prepared.latents, prepared.text, mask, noise, sigma) for sigma in options.sigmas
+        ]
+        return project_gradient(denoiser, projector, losses)
+
+    return attribute
+
+
+def fill_store(
+    store: Store, clips: Sequence[Clip], prepare: Prepare, attribute: Attribute, config: Config, progress: Progress
+) -> None:
+    """Make every missing shard of `clips`. A clip that raises ClipError gets a row with the reason."""
+    by_id = {clip.id: clip for clip in clips}
+    shards = store.plan(clips, config.store.shard_size)
+    todo = {clip.id for shard in shards for clip in map(by_id.__getitem__, shard.ids) if not store.has_row(clip)}
+    timed = 0
+    with progress.steps(f"attributing {store.folder.name}", len(todo)) as step:
+        for shard in shards:
+            for clip in (by_id[name] for name in shard.ids if name in todo):
+                begin = time.monotonic()
+                row, gradient = _attributed(clip, prepare, attribute)
+                store.add_row(clip, row, None if gradient is None else gradient.feature.numpy())
+                step()
+                timed += gradient is not None
+                if timed == 2 and gradient is not None:  # the first one also loads the model
+                    each = time.monotonic() - begin
+                    whole = duration(each * len(todo))
+                    progress.say(f"attributing {len(todo)} clips takes about {whole}, {duration(each)} each")
+            store.finish(shard)
+
+
+def _attributed(clip: Clip, prepare: Prepare, attribute: Attribute) -> tuple[Row, Gradient | None]:
+    facts: Row = {}
+    try:
+        prepared = prepare(clip)
+        facts = asdict(prepared.facts)
+        gradient = attribute(prepared)
+    except ClipError as error:
+        return facts | {
+            "status": "left-out" if isinstance(error, LeftOutError) else "failed",
+            "reason": str(error),
+        }, None
+    measured = {"loss": gradient.loss, "gradient_norm": gradient.norm, "projected_norm": gradient.projected_norm}
+    return facts | measured | {"status": "ok", "reason": None}, gradient

@@ -1,0 +1,258 @@
+"""The whole meaning of a run in one typed tree: the YAML file, the `--set` overrides and the library's argument."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from motive.errors import ConfigError
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class ModelSection(Section):
+    path: str
+    """A diffusers pipeline folder, or a hub id such as Wan-AI/Wan2.1-T2V-1.3B-Diffusers."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    device: str = "auto"
+    """auto (CUDA if there is one, else the CPU), cpu, cuda or cuda:N."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of text encoder and denoiser; the VAE always runs in float32."""
+
+
+class VideoSection(Section):
+    frames: int = Field(81, ge=1, le=10_000)
+    """F = 4k + 1 frames a clip."""
+    fps: float = Field(16.0, gt=0, le=1000)
+    """Frames a second that clips are resampled to."""
+    height: int = Field(480, ge=8, le=8192)
+    """Pixels."""
+    width: int = Field(832, ge=8, le=8192)
+    """Pixels."""
+    place: Literal["start", "centre"] = "start"
+    """Where in the file the F frames are taken."""
+    max_pixels: int = Field(8192 * 4320, ge=1)
+    """Source frames with more pixels than this are refused."""
+
+
+class MotionSection(Section):
+    tracker: str = "dis"
+    """dis (medium preset), dis-fast, dis-ultrafast or farneback."""
+    floor: float = Field(0.5, ge=0)
+    """px/frame of sustained motion below which a clip is static; 0 turns the test off, as in the paper."""
+    static: Literal["uniform", "leave-out"] = "uniform"
+    """What static clips get: a mask of ones, or no score."""
+    quantiles: tuple[float, float] | None = None
+    """Robust normalisation, e.g. [0.01, 0.99], instead of the paper's minimum and maximum."""
+    camera: Literal["keep", "affine", "homography"] = "keep"
+    """keep camera motion (paper), or remove a robustly fitted global model of it."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "MotionSection":
+        if self.quantiles is not None and not 0 <= self.quantiles[0] < self.quantiles[1] <= 1:
+            raise ValueError("quantiles must be two rising numbers between 0 and 1")
+        return self
+
+
+class GradientSection(Section):
+    weighting: Literal["motion", "uniform"] = "motion"
+    """motion: the loss is weighted by the motion mask; uniform: whole video, the paper's 'without mask'."""
+    sigmas: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.75075,), min_length=1)
+    """Noise levels; gradients at several are averaged. The paper's one is t = 750.75 of 1000."""
+    projector: Literal["fastfood", "gaussian", "exact"] = "fastfood"
+    """exact stores whole gradients; gaussian draws a dense matrix; both are for small models."""
+    dim: int = Field(512, ge=1, le=8192)
+    """Numbers a feature has, D'. A cosine's error is 1 / sqrt(dim)."""
+    checkpointing: bool = False
+    """Recompute activations in the backward pass: a third more time, far less memory, the same numbers."""
+
+
+class StoreSection(Section):
+    features: Literal["float32", "float16"] = "float32"
+    """How features are kept; float16 moves a cosine by at most 6e-5."""
+    shard_size: int = Field(256, ge=1, le=1_000_000)
+    """Clips a shard."""
+    cache: bool = True
+    """Keep prepared inputs on disk, so that attributing again decodes nothing."""
+
+
+class SelectionSection(Section):
+    keep: Fraction = 0.1
+    """Share of the pool to keep; each query votes for its best share of that size."""
+
+
+class ExportSection(Section):
+    videos: Literal["encode", "link"] = "encode"
+    """encode: standardised clips, so that training sees what was attributed; link: the original files."""
+    formats: tuple[Literal["diffsynth", "musubi", "videox-fun", "finetrainers", "diffusion-pipe"], ...] = (
+        "diffsynth",
+        "musubi",
+        "videox-fun",
+        "finetrainers",
+        "diffusion-pipe",
+    )
+    """Which trainers' files are written beside selection.jsonl."""
+
+
+class Config(Section):
+    """A run of Motive. Paths in a YAML file are relative to that file."""
+
+    out: Path
+    """Folder of the run: prepared inputs, stores, scores, selection, exports."""
+    pool: Path
+    """The clips to choose from: a folder of videos, or a .csv, .jsonl, .json, .parquet or videos.txt manifest."""
+    queries: Path
+    """The clips that show the wanted motion, likewise."""
+    root: Path | None = None
+    """The folder that all clips must lie in; by default each manifest's own."""
+    columns: dict[Literal["video", "caption", "id", "sha256"], str] = {}
+    """Names of manifest columns that Motive would not guess."""
+    seed: int = Field(0, ge=0)
+    """Everything random follows from it."""
+    model: ModelSection
+    video: VideoSection = VideoSection()
+    motion: MotionSection = MotionSection()
+    gradients: GradientSection = GradientSection()
+    store: StoreSection = StoreSection()
+    selection: SelectionSection = SelectionSection()
+    export: ExportSection = ExportSection()
+
+
+def load_config(source: Path | None = None, settings: Iterable[str] = ()) -> Config:
+    """Read a YAML file, or the motive.yaml of a run's folder, and apply `settings` such as "gradients.dim=1024".
+
+    Relative paths become absolute: from the file they stand in, and in `settings` from the current folder.
+    Raises ConfigError naming each wrong key, with the nearest right one, and each wrong value.
+    """
+    tree: dict[str, Any] = {}
+    base = Path.cwd()
+    if source is not None:
+        file = source / "motive.yaml" if source.is_dir() else source
+        tree, base = _read_yaml(file), file.resolve().parent
+    overrides = [_parse_setting(setting) for setting in settings]
+    _resolve_paths(tree, base)
+    for keys, value in overrides:
+        _put(tree, keys, value)
+    _resolve_paths(tree, Path.cwd())
+    return parse_config(tree, str(source) if source is not None else "the settings")
+
+
+def parse_config(tree: Mapping[str, Any], where: str) -> Config:
+    """Validate a tree of plain values; `where` names it in errors."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        lines = "\n".join(f"  {_explain(tree, issue)}" for issue in error.errors())
+        raise ConfigError(f"{where} cannot be used:\n{lines}") from None
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML that `load_config` reads back to an equal one."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def differences(stored: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Every leaf where two trees differ, as `gradients.dim: stored 512, now 1024`."""
+    lines: list[str] = []
+    for key in sorted(stored.keys() | now.keys()):
+        old, new = stored.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key}: stored {old!r}, now {new!r}")
+    return lines
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, which a few bytes can blow up to gigabytes, and without keys given twice."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"{key!r} stands twice in one section, the second time after {node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+def _load_yaml(text: str) -> Any:
+    return yaml.load(text, _PlainLoader)  # noqa: S506, it is a SafeLoader
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        tree = _load_yaml(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{file}: not readable as YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{file}: expected settings such as `pool: clips/`, one a line")
+    return tree
+
+
+def _parse_setting(setting: str) -> tuple[list[str], Any]:
+    name, equals, value = setting.partition("=")
+    keys = name.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {setting!r}: write it as section.key=value")
+    try:
+        return keys, _load_yaml(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {setting!r}: its value is not readable as YAML: {error}") from None
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        below = tree.setdefault(key, {})
+        if not isinstance(below, dict):
+            raise ConfigError(f"--set {'.'.join(keys)}: {key} is a value, not a section")
+        tree = below
+    tree[keys[-1]] = value
+
+
+def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
+    """Make `out`, `pool`, `queries`, `root` and a local `model.path` absolute."""
+    for key in ("out", "pool", "queries", "root"):
+        if isinstance(tree.get(key), str):
+            tree[key] = str(base / Path(tree[key]).expanduser())
+    model = tree.get("model")
+    if isinstance(model, dict) and isinstance(model.get("path"), str):
+        local = base / Path(model["path"]).expanduser()
+        if local.exists():
+            model["path"] = str(local)
+
+
+def _explain(tree: Mapping[str, Any], issue: Any) -> str:
+    """One line of English for one of pydantic's complaints."""
+    place = ".".join(str(part) for part in issue["loc"])
+    if issue["type"] == "extra_forbidden":
+        known = _keys_beside(issue["loc"][:-1])
+        near = difflib.get_close_matches(str(issue["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        return f"{place}: no such setting; {hint}"
+    if issue["type"] == "missing":
+        return f"{place}: missing"
+    return f"{place or 'the file'}: {issue['msg'].removeprefix('Value error, ')} (it is {issue['input']!r})"
+
+
+def _keys_beside(location: tuple[Any, ...]) -> list[str]:
+    section: type[BaseModel] = Config
+    for part in location:
+        kind = section.model_fields[part].annotation if part in section.model_fields else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return []
+        section = kind
+    return list(section.model_fields)

@@ -1,0 +1,1 @@
+"""Motion-weighted loss gradients, streamed into a projection."""

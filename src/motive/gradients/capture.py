@@ -1,0 +1,80 @@
+"""The gradient of a loss with respect to every parameter, projected as the backward pass makes it.
+
+A hook on each parameter folds its gradient into the projector's accumulator the moment it is complete, then frees it: the
+whole gradient never exists at once, and a clip needs less memory than an ordinary `loss.backward()`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from motive.errors import ClipError
+from motive.gradients.projection import Projector
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A clip's projected gradient: its direction P g / |P g| (float32 [D'], on the CPU), |P g|, and the true |g|.
+
+    When losses are averaged, `norm` is the root mean square of the single losses' gradient norms, since the norm of the
+    mean gradient cannot be known without holding it.
+    """
+
+    feature: Tensor
+    projected_norm: float
+    norm: float
+    loss: float
+
+
+def project_gradient(denoiser: nn.Module, projector: Projector, losses: Sequence[Callable[[], Tensor]]) -> Gradient:
+    """Feature of the mean of `losses`, each a function that runs the forward pass and returns a scalar (METHOD.md 2.6).
+
+    All parameters of `denoiser` that require a gradient count. Raises ClipError if a loss or the gradient is not finite,
+    or the gradient is zero: such a clip has no direction, and is recorded, not zeroed.
+    """
+    device = next(denoiser.parameters()).device
+    accumulator = torch.zeros(projector.width, device=device)
+    squares = torch.zeros((), dtype=torch.float64, device=device)
+    total = 0.0
+    with _folding(denoiser, projector, accumulator, squares):
+        for loss in losses:
+            value = loss()
+            (value / len(losses)).backward()
+            total += float(value.detach())
+    projected = projector.finish(accumulator).double().cpu()
+    length = float(projected.norm())
+    norm = float(squares.sqrt()) * len(losses) ** 0.5
+    if not torch.tensor([total, length, norm]).isfinite().all():
+        raise ClipError(f"its gradient is not finite (loss {total / len(losses):g}): a broken clip, or overflow in the model")
+    if length == 0.0:
+        raise ClipError("its gradient is zero: the loss does not depend on the model here (is the mask empty?)")
+    return Gradient((projected / length).float(), length, norm, total / len(losses))
+
+
+@contextmanager
+def _folding(denoiser: nn.Module, projector: Projector, accumulator: Tensor, squares: Tensor) -> Iterator[None]:
+    """While active, every backward pass adds P g to `accumulator` and |g|^2 to `squares`, and leaves no gradient behind."""
+
+    def fold(name: str) -> Callable[[Tensor], None]:
+        def hook(parameter: Tensor) -> None:
+            gradient, parameter.grad = parameter.grad, None
+            if gradient is not None:
+                projector.add(accumulator, name, gradient)
+                squares.add_(torch.linalg.vector_norm(gradient, dtype=torch.float32).double().square())
+
+        return hook
+
+    trainable = [(name, parameter) for name, parameter in denoiser.named_parameters() if parameter.requires_grad]
+    for _, parameter in trainable:
+        parameter.grad = None
+    hooks = [parameter.register_post_accumulate_grad_hook(fold(name)) for name, parameter in trainable]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for _, parameter in trainable:
+            parameter.grad = None

@@ -1,0 +1,1 @@
+"""Text-to-video models behind one small interface."""

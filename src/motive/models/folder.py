@@ -1,0 +1,87 @@
+"""Model folders in diffusers' layout: finding, reading and identifying them. Nothing in one is ever unpickled or run."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from motive.errors import ModelError
+from motive.files import digest, sha256_file
+
+HASHED_SUFFIXES = frozenset({".safetensors", ".json", ".model", ".txt", ".jinja"})
+
+DOWNLOADED = ["*.json", "*/*.json", "*/*.safetensors", "*/*.model", "*/*.txt"]
+"""What a hub repository is asked for: weights as safetensors only."""
+
+
+def find_folder(source: str, revision: str | None = None) -> Path:
+    """A local folder as it is, or a hub id ("owner/name") as its snapshot, downloaded on first use."""
+    if Path(source).is_dir():
+        return Path(source).resolve()
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        raise ModelError(f"{source}: no such folder, and not a hub id like owner/name")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(source, revision=revision, allow_patterns=DOWNLOADED))
+    except Exception as error:  # the hub client raises many unrelated types; all mean that there is no model here
+        raise ModelError(
+            f"{source}: no such folder, and the model hub gives no snapshot of that name "
+            f"({type(error).__name__}); download it once, or give a local folder"
+        ) from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A JSON object; raises ModelError if it is missing or not one."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: missing; is {path.parent} a whole diffusers pipeline folder?") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{path}: expected a JSON object")
+    return config
+
+
+@contextmanager
+def loading(folder: Path, part: str) -> Iterator[None]:
+    """Turn whatever diffusers or transformers raise while loading `part` into a ModelError that says where."""
+    if not (folder / part).is_dir():
+        raise ModelError(f"{folder}: has no {part} folder")
+    try:
+        with without_bars():
+            yield
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+        raise ModelError(f"{folder / part}: cannot be loaded ({type(error).__name__}: {error})") from error
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep transformers' progress bars, one a component, out of our own reports."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def hash_part(part: Path) -> str:
+    """A digest of one component's weights and settings, whatever the folder's name, dates or library version."""
+    files = sorted(path for path in part.rglob("*") if path.suffix in HASHED_SUFFIXES and path.is_file())
+    if not files:
+        raise ModelError(f"{part}: holds no model files; weights must be safetensors")
+    return digest(*(text for path in files for text in (path.relative_to(part).as_posix(), _content(path))))[:32]
+
+
+def _content(path: Path) -> str:
+    if path.name != "config.json":
+        return sha256_file(path)
+    settings = {name: value for name, value in read_config(path).items() if not name.startswith("_")}
+    return json.dumps(settings, sort_keys=True)

@@ -1,0 +1,1 @@
+"""Frames to displacement to mask: where in a clip, and how much, things move."""
