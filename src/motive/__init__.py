@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from motive.config import load_config as load_config
     from motive.errors import MotiveError as MotiveError
     from motive.models.registry import load_model as load_model
-    from motive.run import export as export
-    from motive.run import index as index
-    from motive.run import run as run
-    from motive.run import score as score
-    from motive.run import select as select
+    from motive.verbs import export as export
+    from motive.verbs import index as index
+    from motive.verbs import run as run
+    from motive.verbs import score as score
+    from motive.verbs import select as select
     from motive.video.table import ClipTable as ClipTable
 
 _HOMES = {
@@ -29,16 +29,16 @@ _HOMES = {
     "Scores": "motive.attribution.influence",
     "Selection": "motive.attribution.selection",
     "Store": "motive.attribution.store",
-    "export": "motive.run",
-    "index": "motive.run",
+    "export": "motive.verbs",
+    "index": "motive.verbs",
     "load_config": "motive.config",
     "load_model": "motive.models.registry",
-    "run": "motive.run",
-    "score": "motive.run",
-    "select": "motive.run",
+    "run": "motive.verbs",
+    "score": "motive.verbs",
+    "select": "motive.verbs",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 __version__ = "0.1.0"
 
 
