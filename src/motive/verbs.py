@@ -10,8 +10,10 @@ A run's folder (`out`) holds
     export/                 see attribution.exports.export
 """
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from motive.attribution.exports import export as write_exports
 from motive.attribution.features import clip_attributor, feature_dim, feature_fingerprint, fill_store
@@ -26,8 +28,9 @@ from motive.attribution.prepare import (
 )
 from motive.attribution.selection import Selection, save_selection
 from motive.attribution.selection import select as choose
-from motive.attribution.store import Store
+from motive.attribution.store import Row, Store
 from motive.config import Config, dump_config
+from motive.errors import StoreError
 from motive.files import write_atomic
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
@@ -48,6 +51,18 @@ class Indexed:
     failed: list[str]
     left_out: list[str]
     notes: list[str]
+    trained: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run's outcome: its description in Markdown, the entries of selection.jsonl and harmful.jsonl, `name: reason` of
+    every clip without a score, and whether the model is trained."""
+
+    text: str
+    kept: list[dict[str, Any]]
+    harmful: list[dict[str, Any]]
+    not_scored: list[str]
     trained: bool
 
 
@@ -112,6 +127,20 @@ def export(config: Config, progress: Progress | None = None) -> list[str]:
     return write_exports(chosen, config.out / "export", config.export, config.video, progress or Silent())
 
 
+def show(config: Config) -> Shown:
+    """What a run chose, from its files alone; raises StoreError if it has not come that far."""
+    description = config.out / "selection.md"
+    if not description.exists():
+        raise StoreError(f"{config.out}: no selection here; run `motive select` first")
+    return Shown(
+        text=description.read_text(encoding="utf-8").rstrip("\n"),
+        kept=_read_jsonl(config.out / "selection.jsonl"),
+        harmful=_read_jsonl(config.out / "harmful.jsonl"),
+        not_scored=[line for which in WHICH for line in _reasons(Store.open(config.out / which).rows(), "failed", "left-out")],
+        trained=load_scores(config.out / "scores.parquet").trained,
+    )
+
+
 def run(config: Config, progress: Progress | None = None) -> Indexed:
     """Everything: index, score, select, export. Running it again goes on from wherever it stopped."""
     done = index(config, progress)
@@ -135,10 +164,6 @@ def _open_stores(config: Config, model: VideoModel, prepared: dict[str, object])
 def _summary(config: Config, stores: dict[str, Store], tables: dict[str, ClipTable], trained: bool) -> Indexed:
     rows = {which: store.rows(["name", "status", "reason", "label", "repeated", "sha256"]) for which, store in stores.items()}
     everything = rows["pool"] + rows["queries"]
-
-    def reasons(status: str) -> list[str]:
-        return [f"{row['name'] or row['id']}: {row['reason']}" for row in everything if row["status"] == status]
-
     notes = [f"{which}: {line}" for which, table in tables.items() for line in table.duplicates]
     videos = {row["sha256"] for row in rows["pool"] if row["sha256"]}
     shared = [row["name"] for row in rows["queries"] if row["sha256"] in videos]
@@ -150,4 +175,13 @@ def _summary(config: Config, stores: dict[str, Store], tables: dict[str, ClipTab
     if slow := sum((row["repeated"] or 0) > 0 for row in everything):
         notes.append(f"{slow} clips have fewer than {config.video.fps:g} fps: frames repeat in them")
     usable = {which: sum(row["status"] == "ok" for row in part) for which, part in rows.items()}
-    return Indexed(usable["pool"], usable["queries"], reasons("failed"), reasons("left-out"), notes, trained)
+    failed, left_out = _reasons(everything, "failed"), _reasons(everything, "left-out")
+    return Indexed(usable["pool"], usable["queries"], failed, left_out, notes, trained)
+
+
+def _reasons(rows: list[Row], *statuses: str) -> list[str]:
+    return [f"{row['name'] or row['id']}: {row['reason']}" for row in rows if row["status"] in statuses]
+
+
+def _read_jsonl(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

@@ -17,6 +17,7 @@ from motive.files import write_atomic
 
 DESCRIBING = [
     "id",
+    "key",
     "name",
     "path",
     "caption",

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from motive.attribution.influence import Scores
 from motive.files import write_atomic, write_json
+from motive.text import printable
+
+UNTRAINED = "The model is UNTRAINED: its scores exercise the method and say nothing about motion."
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,13 @@ def describe(selection: Selection, scores: Scores) -> str:
     place = {int(n): i for i, n in enumerate(selection.order, start=1)}
 
     def table(chosen: NDArray[np.int64]) -> list[str]:
-        head = [
-            "| rank | clip | votes | mean influence | motion px/frame | label | caption |",
-            "|--:|---|--:|--:|--:|---|---|",
-        ]
-        cells = (
-            (place[int(n)], clips[n]["name"], f"{selection.votes[n]}/{queries}", f"{selection.mean[n]:+.4f}",
-             f"{clips[n]['motion_sustained']:.2f}", clips[n]["label"], clips[n]["caption"][:60])
+        head = ["rank", "clip", "votes", "mean influence", "px/frame", "label", "caption"]
+        rows = [
+            [place[int(n)], clips[n]["name"], f"{selection.votes[n]}/{queries}", f"{selection.mean[n]:+.4f}",
+             f"{clips[n]['motion_sustained']:.2f}", clips[n]["label"], clips[n]["caption"][:60]]
             for n in chosen
-        )  # fmt: skip
-        return head + ["| " + " | ".join(_cell(value) for value in row) + " |" for row in cells]
+        ]  # fmt: skip
+        return _markdown_table(head, rows)
 
     lines = [f"Kept {len(selection.kept)} of {total} clips by the votes of {queries} queries."]
     lines += caveats(selection, scores)
@@ -126,7 +126,7 @@ def caveats(selection: Selection, scores: Scores) -> list[str]:
     """What a reader must know before trusting the cut, a sentence each."""
     lines = []
     if not scores.trained:
-        lines.append("The model is UNTRAINED: its scores exercise the method and say nothing about motion.")
+        lines.append(UNTRAINED)
     if scores.error_bar:
         lines.append(f"Each score carries an error of about {scores.error_bar:.3f} from the projection.")
     if selection.margin is not None and not selection.sure:
@@ -188,7 +188,14 @@ def _per_query(selection: Selection, scores: Scores) -> list[dict[str, Any]]:
     return entries
 
 
+def _markdown_table(head: list[str], rows: list[list[object]]) -> list[str]:
+    """Lines of a Markdown table whose columns also align as plain text."""
+    cells = [head, *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["| " + " | ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
+
+
 def _cell(value: object) -> str:
     """A value as one cell of a Markdown table, with nothing in it that a terminal or a page would obey."""
-    text = "".join(character if character.isprintable() else " " for character in str(value))
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "\\`")
+    return printable(value).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "\\`")

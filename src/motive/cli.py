@@ -1,0 +1,223 @@
+"""The command line: parse, call one function, print. Everything else is in the library."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from motive.attribution.selection import UNTRAINED
+from motive.config import Config, load_config
+from motive.errors import MotiveError
+from motive.progress import Progress, Silent, for_terminal
+from motive.text import printable
+
+if TYPE_CHECKING:
+    from motive.verbs import Indexed
+
+app = typer.Typer(
+    help="Which training clips teach a video diffusion model motion, and the best tenth of them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Source = Annotated[Path | None, typer.Argument(help="A YAML configuration, or the folder of an earlier run.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: section.key=value. Repeatable.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs, and no progress.")]
+Pool = Annotated[str | None, typer.Option(help="Clips to choose from: a folder of videos or a manifest.")]
+Queries = Annotated[str | None, typer.Option(help="Clips that show the wanted motion, likewise.")]
+Model = Annotated[str | None, typer.Option(help="A diffusers pipeline folder or hub id.")]
+Out = Annotated[str | None, typer.Option(help="Folder of the run.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Stream clips; keep no prepared inputs on disk.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try clips again that are recorded as failed.")]
+
+
+@app.command()
+def run(
+    source: Source = None,
+    pool: Pool = None,
+    queries: Queries = None,
+    model: Model = None,
+    out: Out = None,
+    no_cache: NoCache = False,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Everything: index, score, select, export, show. The same command again goes on from where it stopped."""
+    from motive import verbs
+
+    config = _config(source, settings, pool=pool, queries=queries, model=model, out=out, no_cache=no_cache)
+    done = verbs.run(config, _progress(as_json))
+    shown = verbs.show(config)
+    _print(
+        as_json, asdict(done) | asdict(shown), [*_counts(done), "", shown.text, "", f"for trainers: {config.out / 'export'}"]
+    )
+
+
+@app.command()
+def index(
+    source: Source = None,
+    pool: Pool = None,
+    queries: Queries = None,
+    model: Model = None,
+    out: Out = None,
+    no_cache: NoCache = False,
+    retry_failed: RetryFailed = False,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare and attribute every clip of the pool and every query; what is done is not done again."""
+    from motive import verbs
+
+    config = _config(source, settings, pool=pool, queries=queries, model=model, out=out, no_cache=no_cache)
+    done = verbs.index(config, _progress(as_json), retry_failed)
+    _print(as_json, asdict(done), _counts(done))
+
+
+@app.command()
+def score(source: Source = None, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Influence of every indexed pool clip on every query, to scores.parquet."""
+    from motive import verbs
+
+    config = _config(source, settings)
+    scores = verbs.score(config)
+    clips, queries = scores.influence.shape
+    file = config.out / "scores.parquet"
+    facts = {"clips": clips, "queries": queries, "error_bar": scores.error_bar, "trained": scores.trained, "file": str(file)}
+    line = f"scored {clips} clips against {queries} queries, each to about +-{scores.error_bar:.3f}: {file}"
+    _print(as_json, facts, [line, *([] if scores.trained else [UNTRAINED])])
+
+
+@app.command()
+def select(source: Source = None, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Vote, rank, and keep the best share, to selection.jsonl and its companions."""
+    from motive import verbs
+
+    config = _config(source, settings)
+    verbs.select(config)
+    shown = verbs.show(config)
+    _print(as_json, asdict(shown), [shown.text])
+
+
+@app.command()
+def export(source: Source = None, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Write the selection in the formats that trainers read, to export/."""
+    from motive import verbs
+
+    config = _config(source, settings)
+    failed = verbs.export(config, _progress(as_json))
+    folder = config.out / "export"
+    _print(as_json, {"folder": str(folder), "failed": failed}, [f"exported to {folder}", *(f"  not {f}" for f in failed)])
+
+
+@app.command()
+def show(
+    source: Source = None,
+    sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet of best and worst clips, a PNG.")] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """The ranking of a run, what failed in it and why."""
+    from motive import verbs
+    from motive.report.sheet import write_sheet
+
+    config = _config(source, settings)
+    shown = verbs.show(config)
+    lines = [shown.text, *(f"not scored: {line}" for line in shown.not_scored)]
+    if sheet is not None:
+        write_sheet(config, sheet)
+        lines.append(f"contact sheet: {sheet}")
+    _print(as_json, asdict(shown), lines)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check versions, devices and codecs, and run the method on one small clip."""
+    from motive.doctor import examine
+
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            print(f"{'ok ' if finding.well else 'BAD'}  {finding.what:24} {finding.detail}", flush=True)
+    well = all(finding.well for finding in findings)
+    if as_json:
+        print(json.dumps({"well": well, "findings": [vars(finding) for finding in findings]}))
+    raise typer.Exit(0 if well else 1)
+
+
+@app.command()
+def build_model(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    seed: Annotated[int, typer.Option(help="Of the random weights.")] = 0,
+) -> None:
+    """Build a small Wan folder with random weights, for tests and trials."""
+    from motive.models.build import build_wan
+
+    build_wan(folder, seed=seed)
+    print(f"{folder}: a WanPipeline with random weights; it generates noise")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put everything.")] = Path("demo"),
+    clips: Annotated[int, typer.Option(help="How many clips to render.", min=4)] = 40,
+    as_json: AsJson = False,
+) -> None:
+    """Render a small pool of moving shapes and run the whole method on it."""
+    from motive import verbs
+    from motive.lab.demo import set_up_demo
+    from motive.report.sheet import write_sheet
+
+    config = set_up_demo(folder.resolve(), clips, _progress(as_json))
+    done = verbs.run(config, _progress(as_json))
+    sheet = config.out / "sheet.png"
+    write_sheet(config, sheet)
+    shown = verbs.show(config)
+    lines = [*_counts(done), "", shown.text, "", f"contact sheet: {sheet}", f"for trainers: {config.out / 'export'}"]
+    _print(as_json, asdict(done) | asdict(shown) | {"sheet": str(sheet)}, lines)
+
+
+def main() -> None:
+    """The `motive` command: exit code 1 after a user's error, told in words; 130 after an interruption."""
+    try:
+        raise SystemExit(app(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except MotiveError as error:
+        print(f"motive: {_safe(str(error))}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except (KeyboardInterrupt, click.Abort):
+        print("motive: interrupted; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _config(source: Path | None, settings: list[str] | None, no_cache: bool = False, **shortcuts: str | None) -> Config:
+    keys = {"pool": "pool", "queries": "queries", "model": "model.path", "out": "out"}
+    given = [f"{keys[name]}={json.dumps(value)}" for name, value in shortcuts.items() if value is not None]
+    return load_config(source, [*given, *(["store.cache=false"] if no_cache else []), *(settings or [])])
+
+
+def _progress(as_json: bool) -> Progress:
+    return Silent() if as_json else for_terminal()
+
+
+def _print(as_json: bool, facts: dict[str, Any], lines: list[str]) -> None:
+    print(json.dumps(facts) if as_json else "\n".join(_safe(line) for line in lines))
+
+
+def _counts(done: "Indexed") -> list[str]:
+    lines = [f"{done.pool} clips and {done.queries} queries attributed"]
+    for title, reasons in (("failed", done.failed), ("left out", done.left_out)):
+        if reasons:
+            lines += [f"{len(reasons)} {title}:", *(f"  {reason}" for reason in reasons)]
+    return lines + [f"note: {note}" for note in done.notes] + ([] if done.trained else [f"note: {UNTRAINED}"])
+
+
+def _safe(text: str) -> str:
+    return "\n".join(printable(line) for line in text.split("\n"))

@@ -1,0 +1,94 @@
+"""A contact sheet: the best and worst clips of a selection as one picture, what moves in them tinted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from motive.config import Config
+from motive.errors import ClipError
+from motive.files import write_atomic
+from motive.text import printable
+from motive.video.decode import Sampling, decode
+
+Picture = NDArray[np.uint8]
+
+HEIGHT = 90
+"""Pixels a frame is tall on the sheet."""
+
+FRAMES = 6
+"""Frames shown of each clip."""
+
+LABEL = 250
+"""Pixels at the left for words."""
+
+
+def write_sheet(config: Config, file: Path, clips: int = 5) -> None:
+    """Write a PNG with up to `clips` kept and `clips` harmful clips of a run, a row each."""
+    rows: list[Picture] = []
+    for title, name in (("most helpful", "selection.jsonl"), ("most harmful", "harmful.jsonl")):
+        entries = [json.loads(line) for line in (config.out / name).read_text(encoding="utf-8").splitlines()]
+        strips = [_row(config, entry) for entry in entries[:clips]]
+        if strips:
+            rows += [_heading(f"{title}: {len(strips)} of {len(entries)}", strips[0].shape[1]), *strips]
+    done, png = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
+    if not done:
+        raise ClipError(f"{file}: the sheet could not be encoded as PNG")
+    write_atomic(file, png.tobytes())
+
+
+def _row(config: Config, entry: dict[str, Any]) -> Picture:
+    video = config.video
+    width = round(HEIGHT * video.width / video.height)
+    label = np.full((HEIGHT, LABEL, 3), 255, np.uint8)
+    words = (
+        f"{entry['rank']}. {entry['name']}",
+        f"mean influence {entry['mean_influence']:+.4f}",
+        f"votes {entry['votes']}/{len(entry['influence'])}, {entry['label']}, {entry['motion_sustained']:.1f} px/frame",
+        entry["caption"],
+    )
+    for line, text in enumerate(words):
+        _write(label, text, (6, 18 + 21 * line), 0.4)
+    try:
+        sampling = Sampling(video.frames, video.fps, HEIGHT, width, video.place, video.max_pixels)
+        frames = decode(Path(entry["path"]), sampling).frames
+    except ClipError as error:
+        blank = np.full((HEIGHT, FRAMES * width, 3), 255, np.uint8)
+        _write(blank, str(error), (6, HEIGHT // 2), 0.4)
+        return np.concatenate([label, blank], axis=1)
+    mask = _mask(config, entry["key"])
+    chosen = np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)
+    return np.concatenate([label, *(_tinted(frames[f], mask, f / max(1, len(frames) - 1)) for f in chosen)], axis=1)
+
+
+def _mask(config: Config, key: str) -> NDArray[np.float32] | None:
+    """The motion mask [f, h, w] of a clip, where prepared inputs are kept."""
+    try:
+        with safe_open(config.out / "prepared" / "clips" / f"{key[:32]}.safetensors", framework="np") as file:
+            return file.get_tensor("mask")
+    except (OSError, SafetensorError):
+        return None
+
+
+def _tinted(frame: Picture, mask: NDArray[np.float32] | None, place: float) -> Picture:
+    """The frame with its mask, at `place` (0 first, 1 last) in time, laid over it in orange."""
+    if mask is None:
+        return frame
+    weight = cv2.resize(mask[round(place * (len(mask) - 1))], (frame.shape[1], frame.shape[0]))[..., None]
+    return (frame * (1 - 0.6 * weight) + np.array([255, 120, 0]) * 0.6 * weight).astype(np.uint8)
+
+
+def _heading(text: str, width: int) -> Picture:
+    strip = np.full((28, width, 3), 235, np.uint8)
+    _write(strip, text, (6, 20), 0.5)
+    return strip
+
+
+def _write(picture: Picture, text: str, place: tuple[int, int], size: float) -> None:
+    plain = printable(text).encode("ascii", "replace").decode()
+    limit = int(picture.shape[1] / (size * 19))
+    cv2.putText(picture, plain[:limit], place, cv2.FONT_HERSHEY_SIMPLEX, size, (20, 20, 20), 1, cv2.LINE_AA)

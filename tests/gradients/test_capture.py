@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from motive.errors import ClipError
+from motive.gradients.capture import project_gradient
+from motive.gradients.loss import clip_loss, motion_loss, shared_noise
+from motive.gradients.projection import Exact, Fastfood
+from tests.reference import method
+
+CPU = torch.device("cpu")
+
+
+def exact(model: nn.Module) -> Exact:
+    return Exact({name: parameter.numel() for name, parameter in model.named_parameters()})
+
+
+@pytest.fixture
+def inputs(model):
+    torch.manual_seed(2)
+    shape = model.latent_shape(9, 48, 64)
+    return torch.randn(shape), model.encode_text(["a red disc falls"])[0], torch.rand(shape[1:]), shared_noise(0, shape)
+
+
+@pytest.mark.parametrize("sigmas", [[0.75075], [0.3, 0.6, 0.9]])
+def test_the_streamed_gradient_is_the_reference_gradient(model, inputs, sigmas) -> None:
+    latents, text, mask, noise = inputs
+    losses = [lambda s=s: clip_loss(model, latents, text, mask, noise, s) for s in sigmas]
+    streamed = project_gradient(model.denoiser, exact(model.denoiser), losses)
+    true = method.gradient(model.denoiser, latents, text, mask, noise, sigmas)
+    assert streamed.projected_norm == pytest.approx(np.linalg.norm(true), rel=1e-5)
+    assert streamed.feature.double().numpy() @ true / np.linalg.norm(true) == pytest.approx(1, abs=1e-6)
+    assert abs(streamed.feature.numpy() - true / np.linalg.norm(true)).max() < 1e-5
+    if len(sigmas) == 1:
+        assert streamed.norm == pytest.approx(np.linalg.norm(true), rel=1e-5)
+
+
+def test_a_mask_of_ones_gives_the_plain_gradient(model, inputs) -> None:
+    latents, text, mask, noise = inputs
+    masked = project_gradient(
+        model.denoiser, exact(model.denoiser), [lambda: clip_loss(model, latents, text, torch.ones_like(mask), noise, 0.75)]
+    )
+    denoiser = model.denoiser
+    model.error(latents[None], [text], noise[None], 0.75).mean().backward()
+    plain = torch.cat([p.grad.flatten() for _, p in sorted(denoiser.named_parameters())])
+    assert torch.allclose(masked.feature, plain / plain.norm(), atol=1e-7)
+
+
+def test_a_factor_on_the_loss_changes_nothing_but_the_norm(model, inputs) -> None:
+    latents, text, mask, noise = inputs
+    projector = Fastfood(64, 0, CPU)
+
+    def scaled(factor: float):
+        return project_gradient(
+            model.denoiser, projector, [lambda: factor * clip_loss(model, latents, text, mask, noise, 0.75)]
+        )
+
+    one, other = scaled(1.0), scaled(1 / 81)
+    assert torch.allclose(one.feature, other.feature, atol=1e-6)
+    assert other.norm == pytest.approx(one.norm / 81, rel=1e-5)
+
+
+def test_the_loss_is_a_mean_over_every_latent_element() -> None:
+    error, mask = torch.rand(2, 3, 4, 5, 6), torch.rand(2, 4, 5, 6)
+    expected = [np.mean([(mask[b] * error[b, c]).numpy() for c in range(3)]) for b in range(2)]
+    assert motion_loss(error, mask).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_checkpointing_gives_the_same_gradient(model, inputs) -> None:
+    latents, text, mask, noise = inputs
+    projector = exact(model.denoiser)
+    loss = [lambda: clip_loss(model, latents, text, mask, noise, 0.75)]
+    plain = project_gradient(model.denoiser, projector, loss)
+    model.denoiser.enable_gradient_checkpointing()
+    recomputed = project_gradient(model.denoiser, projector, loss)
+    assert torch.equal(plain.feature, recomputed.feature)
+    assert plain.norm == recomputed.norm
+
+
+def test_a_tied_parameter_counts_once_with_both_its_uses() -> None:
+    torch.manual_seed(0)
+    first, second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+    second.weight = first.weight
+    tied = nn.Sequential(first, nn.Tanh(), second)
+    x = torch.randn(3, 4)
+    streamed = project_gradient(tied, exact(tied), [lambda: tied(x).square().sum()])
+    tied(x).square().sum().backward()
+    assert torch.allclose(streamed.feature * streamed.projected_norm, first.weight.grad.flatten(), rtol=1e-5)
+
+
+def test_no_gradient_is_left_behind_and_hooks_are_gone(model, inputs) -> None:
+    latents, text, mask, noise = inputs
+    project_gradient(model.denoiser, Fastfood(8, 0, CPU), [lambda: clip_loss(model, latents, text, mask, noise, 0.75)])
+    assert all(parameter.grad is None for parameter in model.denoiser.parameters())
+    clip_loss(model, latents, text, mask, noise, 0.75).backward()
+    assert all(parameter.grad is not None for parameter in model.denoiser.parameters())
+
+
+def test_a_leftover_gradient_does_not_leak_into_a_feature(model, inputs) -> None:
+    latents, text, mask, noise = inputs
+    loss = [lambda: clip_loss(model, latents, text, mask, noise, 0.75)]
+    projector = Fastfood(8, 0, CPU)
+    clean = project_gradient(model.denoiser, projector, loss)
+    clip_loss(model, latents, text, mask, noise, 0.3).backward()
+    assert torch.equal(project_gradient(model.denoiser, projector, loss).feature, clean.feature)
+
+
+def test_a_gradient_without_direction_is_an_error_not_a_zero() -> None:
+    layer = nn.Linear(2, 1)
+    with pytest.raises(ClipError, match="zero"):
+        project_gradient(layer, exact(layer), [lambda: (0 * layer(torch.ones(2))).sum()])
+    with pytest.raises(ClipError, match="not finite"):
+        project_gradient(layer, exact(layer), [lambda: (layer(torch.ones(2)) * float("nan")).sum()])
+    with pytest.raises(ClipError, match="not finite"):
+        project_gradient(layer, exact(layer), [lambda: layer(torch.ones(2)).sum() * 1e38 * 10])
+
+
+def test_the_noise_is_one_draw_that_depends_on_the_seed_alone() -> None:
+    assert torch.equal(shared_noise(3, (2, 3, 4, 5)), shared_noise(3, (2, 3, 4, 5)))
+    assert not torch.equal(shared_noise(3, (2, 3, 4, 5)), shared_noise(4, (2, 3, 4, 5)))
+    noise = shared_noise(0, (16, 21, 30, 52))
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.std() - 1) < 0.01
