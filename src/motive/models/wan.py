@@ -81,8 +81,9 @@ class WanModel:
 
     def error(self, latents: Tensor, text: Sequence[Tensor], noise: Tensor, sigma: float) -> Tensor:
         """Flow matching: z = (1 - sigma) h + sigma eps, target eps - h (METHOD.md 1)."""
-        denoiser = self.denoiser
-        dtype = next(denoiser.parameters()).dtype
+        denoiser: Any = self.denoiser
+        # Not the model's or its first parameter's: some parts of a bfloat16 Wan stay in float32.
+        dtype = denoiser.patch_embedding.weight.dtype
         noisy = (1 - sigma) * latents + sigma * noise
         # In float32: bfloat16 would turn t = 750.75 into 752.
         timestep = torch.full((len(latents),), sigma * TRAIN_TIMESTEPS, dtype=torch.float32, device=latents.device)

@@ -1,0 +1,5 @@
+"""`python -m motive` is the `motive` command."""
+
+from motive.cli import main
+
+main()
