@@ -118,7 +118,9 @@ def test_any_text_is_read_or_refused_in_words(tmp_path, text) -> None:
         assert "any.yaml" in str(error)
 
 
-values = st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda below: st.dictionaries(st.text(max_size=3), below))
+values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5), lambda below: st.dictionaries(st.text(max_size=3), below)
+)
 
 
 @given(st.dictionaries(st.text(max_size=3), values))

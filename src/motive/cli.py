@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
+from typer.core import TyperGroup
 
 from motive.attribution.selection import UNTRAINED
 from motive.config import Config, load_config
@@ -18,7 +18,23 @@ from motive.text import printable
 if TYPE_CHECKING:
     from motive.verbs import Indexed
 
+
+class Verbs(TyperGroup):
+    """A user's error is told in words and ends with exit code 1, an interruption with exit code 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MotiveError as error:
+            print(f"motive: {_safe(str(error))}", file=sys.stderr)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            print("motive: interrupted; the same command goes on from here", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
+    cls=Verbs,
     help="Which training clips teach a video diffusion model motion, and the best tenth of them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -183,18 +199,8 @@ def demo(
 
 
 def main() -> None:
-    """The `motive` command: exit code 1 after a user's error, told in words; 130 after an interruption."""
-    try:
-        raise SystemExit(app(standalone_mode=False))
-    except click.ClickException as error:
-        error.show()
-        raise SystemExit(error.exit_code) from None
-    except MotiveError as error:
-        print(f"motive: {_safe(str(error))}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except (KeyboardInterrupt, click.Abort):
-        print("motive: interrupted; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+    """The `motive` command."""
+    app()
 
 
 def _config(source: Path | None, settings: list[str] | None, no_cache: bool = False, **shortcuts: str | None) -> Config:

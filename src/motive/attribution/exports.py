@@ -12,7 +12,7 @@ from typing import Any
 
 from motive.config import ExportSection, VideoSection
 from motive.errors import ClipError, StoreError
-from motive.files import sha256_file, write_atomic
+from motive.files import sha256_file, write_atomic, write_json
 from motive.progress import Progress
 from motive.video.decode import Sampling, decode
 from motive.video.write import write_video
@@ -31,24 +31,29 @@ def export(selection: Path, folder: Path, options: ExportSection, video: VideoSe
     """Write the clips of a selection.jsonl to `folder`: videos/, selection.jsonl, and the files of `options.formats`.
 
     With videos: encode each file holds exactly the standardised frames, at the standardised rate; with link it is a link
-    to the original. Returns a line for every clip that could not be exported; the files list the others.
+    to the original. videos/ holds nothing else afterwards: some trainers read whatever lies in it. Files that an earlier
+    export made in the same way are kept. Returns a line for every clip that could not be exported; the files list the
+    others.
     """
     if not selection.exists():
         raise StoreError(f"{selection}: no selection here; run `motive select` first")
     entries = [json.loads(line) for line in selection.read_text(encoding="utf-8").splitlines()]
     put = _link if options.videos == "link" else _encoder(video)
+    _forget_other_ways(folder, {"videos": options.videos, "video": video.model_dump(mode="json")})
     exported, failed = [], []
     with progress.steps("exporting videos", len(entries)) as step:
         for entry in entries:
             name = _file_name(entry, options.videos)
             try:
                 _unchanged(entry)
-                put(Path(entry["path"]), folder / name)
+                if not (folder / name).exists():
+                    put(Path(entry["path"]), folder / name)
             except (ClipError, OSError) as error:
                 failed.append(f"{entry['name']}: {error}")
             else:
                 exported.append(Exported(name, " ".join(entry["caption"].split()), entry | {"video": name}))
             step()
+    _forget_others(folder / "videos", {clip.video.removeprefix("videos/") for clip in exported})
     lines = "".join(json.dumps(clip.entry, ensure_ascii=False) + "\n" for clip in exported)
     write_atomic(folder / "selection.jsonl", lines.encode())
     for trainer in options.formats:
@@ -122,6 +127,22 @@ def _file_name(entry: dict[str, Any], videos: str) -> str:
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(entry["name"]).stem).strip("._")[:60]
     suffix = ".mp4" if videos == "encode" else re.sub(r"[^A-Za-z0-9.]", "", Path(entry["path"]).suffix)
     return f"videos/{stem or 'clip'}-{entry['sha256'][:12]}{suffix}"
+
+
+def _forget_other_ways(folder: Path, way: dict[str, Any]) -> None:
+    """Clear videos/ if it was exported with other settings, which export.json tells."""
+    note = folder / "export.json"
+    if not note.exists() or json.loads(note.read_text(encoding="utf-8")) != way:
+        _forget_others(folder / "videos", set())
+        write_json(note, way)
+
+
+def _forget_others(videos: Path, names: set[str]) -> None:
+    """Delete the files in videos/ that no clip in `names` needs."""
+    stems = {Path(name).stem for name in names}
+    for path in videos.iterdir() if videos.is_dir() else ():
+        if path.stem not in stems and not path.is_dir():
+            path.unlink()
 
 
 def _unchanged(entry: dict[str, Any]) -> None:

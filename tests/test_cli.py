@@ -1,0 +1,220 @@
+"""The command as people run it: a real process, or the same entry point in this one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from motive.cli import main
+from motive.video.table import ClipTable
+from motive.video.write import write_video
+from tests.conftest import moving_square, settings
+
+BAD = ("cut.mp4", "empty.mp4", "text.mp4", "one.mp4", "gone.mp4")
+
+
+def call(capsys, *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `motive words...`."""
+    argv, sys.argv = sys.argv, ["motive", *words]
+    try:
+        with pytest.raises(SystemExit) as stop:
+            main()
+    finally:
+        sys.argv = argv
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+def sets(*overrides: str) -> list[str]:
+    return [word for override in overrides for word in ("--set", override)]
+
+
+@pytest.fixture(scope="session")
+def done(pool_folder, query_folder, tiny_wan, tmp_path_factory) -> Path:
+    """A finished run with five unusable clips in its pool."""
+    folder = tmp_path_factory.mktemp("cli")
+    whole = (pool_folder / "clip0.mp4").read_bytes()
+    pool = folder / "pool"
+    pool.mkdir()
+    (pool / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (pool / "empty.mp4").write_bytes(b"")
+    (pool / "text.mp4").write_text("a text file\n" * 100)
+    write_video(pool / "one.mp4", moving_square(1), 16)
+    names = [path.name for path in pool_folder.glob("*.mp4")]
+    for name in names:
+        (pool / name).write_bytes((pool_folder / name).read_bytes())
+    rows = "".join(f"{name},a square,tag-{n}\n" for n, name in enumerate([*names, *BAD]))
+    (pool / "metadata.csv").write_text("video,prompt,tag\n" + rows)
+    out = folder / "run"
+    process = subprocess.run(
+        [sys.executable, "-m", "motive", "run", *sets(*settings(pool / "metadata.csv", query_folder, tiny_wan, out))],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    (folder / "printed.txt").write_text(process.stdout)
+    (folder / "progress.txt").write_text(process.stderr)
+    return out
+
+
+def test_a_run_reports_every_unusable_clip_and_scores_the_rest(done) -> None:
+    printed = (done.parent / "printed.txt").read_text()
+    assert "6 clips and 2 queries attributed" in printed
+    assert "5 failed:" in printed
+    for name in BAD:
+        assert f"  {name}: " in printed
+    assert "UNTRAINED" in printed
+    assert "Kept 2 of 6 clips" in printed
+    assert len(ClipTable.read(done / "export" / "metadata.csv")) == 2
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal_and_says_what_is_to_come(done) -> None:
+    progress = (done.parent / "progress.txt").read_text()
+    assert "\x1b" not in progress
+    assert "takes about" in progress
+    assert "attributing pool: 11/11" in progress
+
+
+def test_show_ranks_and_lists_what_was_not_scored(done, capsys, tmp_path) -> None:
+    sheet = tmp_path / "sheet.png"
+    code, out, _ = call(capsys, "show", str(done), "--sheet", str(sheet))
+    assert code == 0
+    assert out.count("not scored:") == 5
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    code, out, err = call(capsys, "show", str(done), "--json")
+    shown = json.loads(out)
+    assert err == ""
+    assert [entry["rank"] for entry in shown["kept"]] == [1, 2]
+    assert shown["kept"][0]["extra"]["tag"].startswith("tag-")
+    assert len(shown["not_scored"]) == 5
+    assert shown["trained"] is False
+
+
+def test_each_verb_does_its_stage_from_the_runs_folder(done, capsys) -> None:
+    for verb, key in (("index", "pool"), ("score", "error_bar"), ("select", "kept"), ("export", "folder")):
+        code, out, _ = call(capsys, verb, str(done), "--json")
+        assert code == 0
+        assert key in json.loads(out)
+
+
+def test_selecting_again_with_another_share_needs_nothing_else(done, capsys) -> None:
+    _, out, _ = call(capsys, "select", str(done), "--set", "selection.keep=0.5", "--json")
+    assert len(json.loads(out)["kept"]) == 3
+    _, out, _ = call(capsys, "select", str(done), "--json")
+    assert len(json.loads(out)["kept"]) == 2
+
+
+def test_other_settings_on_the_same_folder_are_refused_with_the_difference(done, capsys) -> None:
+    code, _, err = call(capsys, "index", str(done), "--set", "gradients.sigmas=[0.5]")
+    assert code == 1
+    assert "gradients.sigmas: stored [0.75075], now [0.5]" in err
+    assert "Traceback" not in err
+    code, _, err = call(capsys, "index", str(done), "--set", "video.fps=8")
+    assert code == 1
+    assert "video.fps: stored 16.0, now 8.0" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["index", "--set", "gradient.dim=3"], "did you mean gradients?"),
+        (["index", "missing.yaml"], "no such file"),
+        (["show", "."], "motive.yaml: no such file"),
+        (["index", "--pool", "nowhere", "--queries", "q", "--model", "m", "--out", "o"], "no such file or folder"),
+        (["build-model", "."], "not empty"),
+    ],
+)
+def test_a_users_error_is_one_line_and_exit_code_1(capsys, words, said) -> None:
+    code, out, err = call(capsys, *words)
+    assert code == 1
+    assert said in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_a_wrong_option_is_exit_code_2(capsys) -> None:
+    code, _, err = call(capsys, "index", "--nonsense")
+    assert code == 2
+    assert "--nonsense" in err
+
+
+def test_stages_out_of_order_say_which_comes_first(pool_folder, query_folder, tiny_wan, tmp_path, capsys) -> None:
+    overrides = sets(*settings(pool_folder, query_folder, tiny_wan, tmp_path / "run"))
+    for verb, first in (("score", "motive index"), ("select", "motive score"), ("export", "motive select")):
+        code, _, err = call(capsys, verb, *overrides)
+        assert code == 1
+        assert first in err
+
+
+def test_failed_clips_can_be_tried_again(pool_folder, query_folder, tiny_wan, tmp_path, capsys) -> None:
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    for path in pool_folder.glob("*.mp4"):
+        (pool / path.name).write_bytes(path.read_bytes())
+    (pool / "metadata.csv").write_text(
+        "id,video,prompt\n" + "".join(f"{n},clip{n}.mp4,a square\n" for n in range(6)) + "6,late.mp4,a square\n"
+    )
+    overrides = sets(*settings(pool / "metadata.csv", query_folder, tiny_wan, tmp_path / "run"))
+    _, out, _ = call(capsys, "index", *overrides, "--json")
+    assert json.loads(out)["failed"] == ["late.mp4: no such file: 'late.mp4' in " + str(pool)]
+    write_video(pool / "late.mp4", moving_square(13, seed=50), 16)
+    _, out, _ = call(capsys, "index", *overrides, "--retry-failed", "--json")
+    assert (json.loads(out)["pool"], json.loads(out)["failed"]) == (7, [])
+
+
+def test_streaming_keeps_no_latents_on_disk(pool_folder, query_folder, tiny_wan, tmp_path, capsys) -> None:
+    overrides = sets(*settings(pool_folder, query_folder, tiny_wan, tmp_path / "run"))
+    code, _, _ = call(capsys, "index", *overrides, "--no-cache", "--json")
+    assert code == 0
+    assert not list((tmp_path / "run" / "prepared").glob("clips/*"))
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(pool_folder, query_folder, tiny_wan, tmp_path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "motive", "index", *sets(*settings(pool_folder, query_folder, tiny_wan, out))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not list(out.glob("prepared/clips/*")):
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in err
+    assert "Traceback" not in err
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["pool"] == 6
+
+
+def test_importing_motive_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, motive; print(sorted({'torch', 'numpy', 'av', 'cv2', 'pyarrow', 'pydantic', 'yaml'} & set(sys.modules)))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+def test_the_doctor_finds_this_machine_fit(capsys) -> None:
+    code, out, _ = call(capsys, "doctor", "--json")
+    found = json.loads(out)
+    assert code == 0, found
+    assert found["findings"][-1]["what"] == "self-test"
+
+
+def test_help_names_every_verb() -> None:
+    env = os.environ | {"COLUMNS": "120"}
+    printed = subprocess.run([sys.executable, "-m", "motive", "--help"], capture_output=True, text=True, env=env).stdout
+    for verb in ("index", "score", "select", "export", "run", "show", "doctor", "demo", "build-model"):
+        assert verb in printed
+
+
+def test_the_demo_runs_on_what_it_renders(tmp_path, capsys) -> None:
+    code, out, _ = call(capsys, "demo", str(tmp_path / "demo"), "--clips", "8", "--json")
+    assert code == 0
+    facts = json.loads(out)
+    assert (facts["pool"], facts["queries"], facts["failed"]) == (8, 3, [])
+    assert Path(facts["sheet"]).exists()
