@@ -14,21 +14,24 @@ CameraModel = Literal["affine", "homography"]
 GRID = 6
 """Pixels between the points a model is fitted to."""
 
-INLIER_PX = 0.5
-"""How far, in px, a point's displacement may lie from the model that it supports."""
+TOLERANCE = 1 / 480
+"""Of the picture's height: how far a point's displacement may lie from the model that it supports, and how far the camera
+must move in a frame to count as moving."""
 
 
 @dataclass(frozen=True)
 class Camera:
     """displacement: px/frame [F, H, W, 2] that the camera alone causes, to be subtracted from the tracker's.
 
-    px: its mean length over textured points. support: the share of those points that follow the model, mean over
-    frames; a frame where no model could be fitted counts 0 and keeps its displacement.
+    px: its mean length over textured points, median over frames. support: the share of those points that follow the
+    model, mean over frames; a frame where no model could be fitted counts 0 and keeps its displacement. moves: whether
+    `px` is at least TOLERANCE of the picture's height.
     """
 
     displacement: Displacement
     px: float
     support: float
+    moves: bool
 
 
 def fit_camera(frames: Frames, displacement: Displacement, model: CameraModel) -> Camera:
@@ -39,11 +42,12 @@ def fit_camera(frames: Frames, displacement: Displacement, model: CameraModel) -
     """
     out = np.zeros_like(displacement)
     lengths, shares = [0.0], [0.0]
+    tolerance = TOLERANCE * displacement.shape[1]
     for f in range(1, len(frames)):
         points = _textured_points(frames[f])
         moved = points + displacement[f, points[:, 1].astype(int), points[:, 0].astype(int)]
         # Displacement is on frame f's grid: `points` came from points - d. The model maps p to p + d all the same.
-        matrix, inliers = _fit(points, moved, model)
+        matrix, inliers = _fit(points, moved, model, tolerance)
         if matrix is None:
             lengths.append(0.0)
             shares.append(0.0)
@@ -54,7 +58,8 @@ def fit_camera(frames: Frames, displacement: Displacement, model: CameraModel) -
         shares.append(inliers)
     if len(frames) > 1:
         out[0], lengths[0], shares[0] = out[1], lengths[1], shares[1]
-    return Camera(out, float(np.mean(lengths)), float(np.mean(shares)))
+    px = float(np.median(lengths))
+    return Camera(out, px, float(np.mean(shares)), px >= tolerance)
 
 
 def _textured_points(frame: Frames) -> NDArray[np.float32]:
@@ -67,18 +72,18 @@ def _textured_points(frame: Frames) -> NDArray[np.float32]:
 
 
 def _fit(
-    points: NDArray[np.float32], moved: NDArray[np.float32], model: CameraModel
+    points: NDArray[np.float32], moved: NDArray[np.float32], model: CameraModel, tolerance: float
 ) -> tuple[NDArray[np.float64] | None, float]:
-    """3 x 3 matrix from points to moved points, and the share of points within INLIER_PX of it; None if there is none."""
+    """3 x 3 matrix from points to moved points, and the share of points within `tolerance` px of it; None if there is none."""
     if len(points) < 8:
         return None, 0.0
     if model == "affine":
         part, inliers = cv2.estimateAffine2D(
-            points, moved, method=cv2.RANSAC, ransacReprojThreshold=INLIER_PX, maxIters=1000, confidence=0.999
+            points, moved, method=cv2.RANSAC, ransacReprojThreshold=tolerance, maxIters=1000, confidence=0.999
         )
         matrix = None if part is None else np.vstack([part, [0, 0, 1]])
     else:
-        matrix, inliers = cv2.findHomography(points, moved, cv2.RANSAC, INLIER_PX, maxIters=1000, confidence=0.999)
+        matrix, inliers = cv2.findHomography(points, moved, cv2.RANSAC, tolerance, maxIters=1000, confidence=0.999)
     return (None, 0.0) if matrix is None else (np.asarray(matrix, np.float64), float(inliers.mean()))
 
 

@@ -16,8 +16,11 @@ from motive.motion.trackers import Frames, Tracker
 
 Label = Literal["moving", "static", "camera"]
 
-EVIDENCE_LEVELS = 3.0
-"""Grey levels (of 255) by which a 9 x 9 neighbourhood's mean must change for a displacement there to be believed."""
+EVIDENCE_LEVELS = 4.0
+"""Grey levels (of 255) by which a neighbourhood's mean must change for a displacement there to be believed."""
+
+EVIDENCE_WINDOW = 9 / 240
+"""Of the picture's height: that neighbourhood's side, at least 9 pixels."""
 
 SUSTAINED_QUANTILE = 0.998
 """Of a frame's pixels, the share that may be slower: what moves must fill 0.2 % of the picture to count."""
@@ -47,7 +50,7 @@ class Motion:
     sustained: what half of the frames reach, counting only displacement that the picture bears out: the median over
         frames of the SUSTAINED_QUANTILE of magnitude where the picture changed. Tracker noise hardly enters it.
     camera_px, camera_support: see Camera; 0 when camera motion is kept.
-    label: "static" below the floor, "camera" if the camera moves at least that much, else "moving".
+    label: "camera" if a camera model was fitted and moves (see Camera), else "static" below the floor, else "moving".
     """
 
     mean: float
@@ -67,13 +70,15 @@ def motion_mask(frames: Frames, tracker: Tracker, stride: tuple[int, int, int], 
     if not np.isfinite(displacement).all():
         raise ClipError("its displacement is not finite: the tracker failed on it")
     camera_px = camera_support = 0.0
+    camera_moves = False
     if options.camera != "keep":
         camera = fit_camera(frames, displacement, options.camera)
-        displacement, camera_px, camera_support = displacement - camera.displacement, camera.px, camera.support
+        displacement -= camera.displacement
+        camera_px, camera_support, camera_moves = camera.px, camera.support, camera.moves
     magnitude = np.linalg.norm(displacement, axis=-1)
     sustained = _sustained(frames, magnitude)
     still = sustained < options.floor
-    label: Label = "camera" if 0 < options.floor <= camera_px else "static" if still else "moving"
+    label: Label = "camera" if camera_moves else "static" if still else "moving"
     motion = Motion(float(magnitude.mean()), float(magnitude.max()), sustained, camera_px, camera_support, label)
     if still and options.static == "leave-out":
         beside = "camera motion" if label == "camera" else "tracker noise"
@@ -112,8 +117,9 @@ def _sustained(frames: Frames, magnitude: NDArray[np.float32]) -> float:
     if len(frames) == 1:
         return 0.0
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in frames]
+    window = max(9, round(EVIDENCE_WINDOW * magnitude.shape[1]) | 1)
     reached = []
     for f in range(1, len(frames)):
-        changed = np.abs(cv2.blur(grey[f] - grey[f - 1], (9, 9))) > EVIDENCE_LEVELS
+        changed = np.abs(cv2.blur(grey[f] - grey[f - 1], (window, window))) > EVIDENCE_LEVELS
         reached.append(np.quantile(np.where(changed, magnitude[f], 0), SUSTAINED_QUANTILE))
     return float(np.median(reached))

@@ -2,11 +2,12 @@
 
 Two passes. The first reads packets without decoding them: it gives the true timeline, also of variable-frame-rate files,
 and shows whether the file holds what it declares. The second decodes only the wanted window, frame by frame; each frame
-that is wanted is converted to RGB and resized at once, so no more than one frame is ever held at its source size.
+that is wanted is converted to RGB and resized at once, so beside the decoder's own no more than two frames are held at
+their source size.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -67,12 +68,25 @@ class Decoded:
 
 @dataclass(frozen=True)
 class _Timeline:
-    """Seconds: when the first and the last frame appear, when the last one goes, and the usual time between two."""
+    """Seconds: when the first frame appears, when the last one goes, the usual time between two, and all, in order."""
 
     first: float
-    last: float
     end: float
     interval: float
+    times: NDArray[np.float64]
+
+    def distance(self, moment: float) -> float:
+        """From `moment` to the nearest time at which the file has a frame."""
+        after = int(np.searchsorted(self.times, moment))
+        return float(np.abs(self.times[max(after - 1, 0) : after + 1] - moment).min())
+
+
+Timed = tuple[VideoFrame, float]
+"""A frame and the second at which it is shown."""
+
+
+class _DisorderError(ClipError):
+    """The presentation times of the frames do not order them."""
 
 
 def decode(path: Path, sampling: Sampling) -> Decoded:
@@ -95,19 +109,33 @@ def decode(path: Path, sampling: Sampling) -> Decoded:
         )
     begin = timeline.first + (max(spare, 0.0) / 2 if sampling.place == "centre" else 0.0)
     wanted = [begin + k / sampling.fps for k in range(sampling.frames)]
-    with _opened(path) as (container, stream):
-        context = stream.codec_context
-        pixel_aspect = float(stream.sample_aspect_ratio or 1)
-        standardise = _Standardiser(sampling, pixel_aspect)
-        frames, repeated = _collect(_decoded(container, stream, begin, timeline), wanted, timeline, standardise)
-        shown_width, height, codec = round(context.width * pixel_aspect), context.height, context.name
-    return Decoded(frames, shown_width, height, 1 / timeline.interval, seconds, codec, repeated)
+
+    def window(frames: Callable[[Any, Any], Iterator[Timed]]) -> Decoded:
+        with _opened(path, sampling.max_pixels) as (container, stream):
+            standardise = _Standardiser(sampling, float(stream.sample_aspect_ratio or 1))
+            pictures, repeated = _collect(frames(container, stream), wanted, timeline, standardise)
+            width, height = standardise.shown
+            codec = stream.codec_context.codec.canonical_name
+        return Decoded(pictures, width, height, 1 / timeline.interval, seconds, codec, repeated)
+
+    keyframe = begin - 2 * timeline.interval
+    if keyframe > timeline.first:
+        # Seeking is only a short cut: where the index is wrong or pictures lean on earlier ones, the start still works.
+        with suppress(ClipError):
+            return window(lambda container, stream: _from_keyframe(container, stream, keyframe))
+    try:
+        return window(lambda container, stream: _by_presentation(container.decode(stream)))
+    except _DisorderError:
+        return window(lambda container, stream: _by_decoding(container.decode(stream), timeline))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+def _opened(path: Path, max_pixels: int) -> Iterator[tuple[Any, Any]]:
     """The container and its first real video stream; every FFmpeg error inside becomes a ClipError."""
-    options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
+    # Decoders pad what they are given, so theirs is the looser limit; they meet it before they allocate a picture.
+    limit = {"max_pixels": str(min(2 * max_pixels, 2**31 - 1))}
+    options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"} | limit
+    failure = "not readable as video"
     try:
         with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
             streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
@@ -118,9 +146,11 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
             if stream.codec_context is None:
                 raise ClipError(f"its video codec {stream.name or 'unknown'!r} is not supported")
             stream.thread_type = "AUTO"
+            stream.codec_context.options = {"err_detect": "explode"} | limit
+            failure = "does not decode"
             yield container, stream
-    except (av.FFmpegError, OSError, IndexError, UnicodeDecodeError, EOFError, ValueError) as error:
-        raise ClipError(f"not readable as video: {_reason(error)}") from error
+    except (av.FFmpegError, OSError, IndexError, ArithmeticError, EOFError, ValueError) as error:
+        raise ClipError(f"{failure}: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:
@@ -129,34 +159,38 @@ def _reason(error: BaseException) -> str:
 
 def _scan(path: Path, max_pixels: int) -> _Timeline:
     """Presentation times from the packets alone; refuses what is too large, empty, cut off or endless."""
-    with _opened(path) as (container, stream):
+    with _opened(path, max_pixels) as (container, stream):
         context = stream.codec_context
         if context.width * context.height > max_pixels:
             raise ClipError(f"frames of {context.width} x {context.height} exceed the limit of {max_pixels:,} pixels")
         base = float(stream.time_base or 0)
         times: list[float] = []
         end = stream_end = 0.0
+        untimed = started = False
         for count, packet in enumerate(container.demux(), start=1):
             if count > MAX_PACKETS:
                 raise ClipError(f"more than {MAX_PACKETS:,} packets: endless or not a clip")
             moment = packet.pts if packet.pts is not None else packet.dts
-            if not packet.size or moment is None or packet.is_discard:
+            if moment is None or packet.is_discard:
+                untimed = untimed or (packet.size > 0 and packet.stream_index == stream.index)
                 continue
             gone = float((moment + (packet.duration or 0)) * packet.time_base)
             end = max(end, gone)
-            if packet.stream_index == stream.index:
+            if packet.stream_index == stream.index and packet.size:
                 if packet.is_corrupt:
                     raise ClipError(f"cut off or damaged: the packet at {moment * base:.2f} s is incomplete")
+                if packet.is_keyframe and not started:
+                    started, times = True, []  # what comes before the first keyframe cannot be decoded
                 times.append(moment * base)
                 stream_end = max(stream_end, gone)
         if not times:
-            raise ClipError("holds a video stream without a single frame")
+            raise ClipError(f"holds a video stream without a single {'time' if untimed else 'frame'}")
         declared = container.duration / av.time_base if container.duration else 0.0
         origin = container.start_time / av.time_base if container.start_time else 0.0
         interval = _interval(times, stream)
         if declared and end + interval < origin + declared - max(0.5, 3 * interval):
             raise ClipError(f"cut off: the file declares {declared:.2f} s and holds {max(end - origin, 0):.2f} s")
-    return _Timeline(min(times), max(times), max(stream_end, max(times) + interval), interval)
+    return _Timeline(min(times), max(stream_end, max(times) + interval), interval, np.unique(times))
 
 
 def _interval(times: list[float], stream: Any) -> float:
@@ -167,34 +201,55 @@ def _interval(times: list[float], stream: Any) -> float:
     return 1 / float(rate) if rate else 1.0
 
 
-def _decoded(container: Any, stream: Any, begin: float, timeline: _Timeline) -> Iterator[VideoFrame]:
-    """Frames from the last keyframe before `begin` on; from the file's start if seeking there does not work."""
-    margin = 2 * timeline.interval
-    if begin - margin > timeline.first:
-        container.seek(int((begin - margin) / stream.time_base), stream=stream, backward=True)
-        frames = container.decode(stream)
-        first = next(frames, None)
-        if first is not None and first.time is not None and first.time <= begin:
-            yield first
-            yield from frames
-            return
-        container.seek(0)
-    yield from container.decode(stream)
+def _from_keyframe(container: Any, stream: Any, moment: float) -> Iterator[Timed]:
+    """Frames from the last keyframe before `moment` on."""
+    container.seek(int(moment / stream.time_base), stream=stream, backward=True)
+    frames = _by_presentation(container.decode(stream))
+    first = next(frames, None)
+    if first is None or not first[0].key_frame or first[1] > moment:
+        raise ClipError(f"no keyframe is found before {moment:.2f} s")
+    yield first
+    yield from frames
+
+
+def _by_presentation(frames: Iterator[VideoFrame]) -> Iterator[Timed]:
+    for frame in frames:
+        if frame.time is None:
+            raise _DisorderError("its frames carry no times")
+        yield frame, frame.time
+
+
+def _by_decoding(frames: Iterator[VideoFrame], timeline: _Timeline) -> Iterator[Timed]:
+    """Frames of a container that stores decoding times only (AVI, ASF): each is shown when its packet's turn comes, less
+    the decoder's constant delay; the last few, which come when no packet is left, follow at the usual distance."""
+    delay: float | None = None
+    time = timeline.first - timeline.interval
+    for frame in frames:
+        time += timeline.interval
+        if frame.dts is not None:
+            moment = float(frame.dts * frame.time_base)
+            delay = moment - timeline.first if delay is None else delay
+            time = moment - delay
+        yield frame, time
 
 
 def _collect(
-    frames: Iterator[VideoFrame], wanted: list[float], timeline: _Timeline, standardise: "_Standardiser"
+    frames: Iterator[Timed], wanted: list[float], timeline: _Timeline, standardise: "_Standardiser"
 ) -> tuple[Frames, int]:
     """For every wanted time the nearest frame, and how many repeat the one before, holding one source frame at a time.
 
     A frame is nearest to all wanted times up to the midpoint between it and its successor; times on a midpoint belong to
-    the earlier frame, with a millisecond's tolerance, which is how coarsely Matroska stores times.
+    the earlier frame, with a millisecond's tolerance, which is how coarsely Matroska stores times. A frame that is further
+    from its time than the packets promise stands for one that got lost; a single one may be meant to go (a picture that is
+    coded in two packets, or as "nothing new").
     """
     out = np.empty((len(wanted), standardise.height, standardise.width, 3), np.uint8)
     filled = shown = 0
-    for frame, last_moment in _with_last_moments(frames, timeline):
+    for frame, time, last_moment in _with_last_moments(frames, timeline):
         upto = filled
         while upto < len(wanted) and wanted[upto] <= last_moment:
+            if abs(wanted[upto] - time) > timeline.distance(wanted[upto]) + 1.25 * timeline.interval:
+                raise ClipError(f"damaged: the frame at {wanted[upto]:.2f} s does not decode")
             upto += 1
         if upto > filled:
             out[filled:upto] = standardise(frame)
@@ -204,20 +259,20 @@ def _collect(
     raise ClipError(f"damaged: only {filled} of the {len(wanted)} frames wanted can be decoded")
 
 
-def _with_last_moments(frames: Iterator[VideoFrame], timeline: _Timeline) -> Iterator[tuple[VideoFrame, float]]:
-    """Each frame with the last moment it is nearest to; frames that do not move time forward are passed over."""
-    previous: VideoFrame | None = None
-    for frame in frames:
-        if frame.time is None:
-            raise ClipError("its frames carry no times")
+def _with_last_moments(frames: Iterator[Timed], timeline: _Timeline) -> Iterator[tuple[VideoFrame, float, float]]:
+    """Each frame with its time and the last moment it is nearest to; of frames at the same time the first counts."""
+    previous: Timed | None = None
+    for frame, time in frames:
         if frame.is_corrupt:
-            raise ClipError(f"damaged: the frame at {frame.time:.2f} s does not decode")
-        if previous is None or frame.time > previous.time:
+            raise ClipError(f"damaged: the frame at {time:.2f} s does not decode")
+        if previous is not None and time < previous[1]:
+            raise _DisorderError(f"its frames' times run backwards at {time:.2f} s")
+        if previous is None or time > previous[1]:
             if previous is not None:
-                yield previous, (previous.time + frame.time) / 2 + 1e-3
-            previous = frame
-    if previous is not None and previous.time >= timeline.last - 1.5 * timeline.interval:
-        yield previous, timeline.end
+                yield *previous, (previous[1] + time) / 2 + 1e-3
+            previous = frame, time
+    if previous is not None:
+        yield *previous, timeline.end
 
 
 SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
@@ -229,10 +284,13 @@ class _Standardiser:
     def __init__(self, sampling: Sampling, pixel_aspect: float) -> None:
         self.height, self.width, self.pixel_aspect = sampling.height, sampling.width, pixel_aspect
         self.reformatter = VideoReformatter()
+        self.shown = 0, 0  # width and height of the last frame in square pixels, upright
 
     def __call__(self, frame: VideoFrame) -> Frames:
         transposed, mirrored, upended = _orientation(frame)
         height, width = (self.width, self.height) if transposed else (self.height, self.width)
+        size = round(frame.width * self.pixel_aspect), frame.height
+        self.shown = size[::-1] if transposed else size
         scaled_height, scaled_width = self._cover(frame, height, width)
         # swscale widens its filters when it shrinks, so BILINEAR is the antialiased triangle filter trainers use.
         picture = self.reformatter.reformat(
