@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check install format clean
+.PHONY: demo test check bench docs install format clean
 
 demo: install
 	$(BIN)/motive demo demo
@@ -12,13 +12,20 @@ test: check
 	$(BIN)/python -m pytest -n 2
 
 check: install
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/mypy
 
+bench: install
+	$(BIN)/python benchmarks/projection.py --check
+	$(BIN)/python benchmarks/clip.py --check
+
+docs: install
+	$(BIN)/python docs/make_reference.py
+
 format: install
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks docs
+	$(BIN)/ruff check --fix src tests benchmarks docs
 
 install: $(READY)
 

@@ -76,6 +76,7 @@ def test_a_run_reports_every_unusable_clip_and_scores_the_rest(done) -> None:
 def test_progress_is_plain_lines_where_there_is_no_terminal_and_says_what_is_to_come(done) -> None:
     progress = (done.parent / "progress.txt").read_text()
     assert "\x1b" not in progress
+    assert "to attribute: 13 clips" in progress
     assert "takes about" in progress
     assert "attributing pool: 11/11" in progress
 
@@ -167,6 +168,19 @@ def test_failed_clips_can_be_tried_again(pool_folder, query_folder, tiny_wan, tm
     assert (json.loads(out)["pool"], json.loads(out)["failed"]) == (7, [])
 
 
+def test_preparing_first_leaves_only_the_gradients_to_index(
+    pool_folder, query_folder, tiny_wan, tmp_path, capsys, monkeypatch
+) -> None:
+    overrides = sets(*settings(pool_folder, query_folder, tiny_wan, tmp_path / "run"))
+    code, out, _ = call(capsys, "prepare", *overrides, "--json")
+    assert (code, json.loads(out)["failed"]) == (0, [])
+    assert len(list((tmp_path / "run" / "prepared" / "clips").iterdir())) == 8
+    assert not list((tmp_path / "run").rglob("*.parquet"))
+    monkeypatch.setattr("motive.attribution.prepare.decode", None)
+    code, out, _ = call(capsys, "index", *overrides, "--json")
+    assert (code, json.loads(out)["pool"]) == (0, 6)
+
+
 def test_streaming_keeps_no_latents_on_disk(pool_folder, query_folder, tiny_wan, tmp_path, capsys) -> None:
     overrides = sets(*settings(pool_folder, query_folder, tiny_wan, tmp_path / "run"))
     code, _, _ = call(capsys, "index", *overrides, "--no-cache", "--json")
@@ -208,7 +222,7 @@ def test_the_doctor_finds_this_machine_fit(capsys) -> None:
 def test_help_names_every_verb() -> None:
     env = os.environ | {"COLUMNS": "120"}
     printed = subprocess.run([sys.executable, "-m", "motive", "--help"], capture_output=True, text=True, env=env).stdout
-    for verb in ("index", "score", "select", "export", "run", "show", "doctor", "demo", "build-model"):
+    for verb in ("prepare", "index", "score", "select", "export", "run", "show", "doctor", "demo", "build-model"):
         assert verb in printed
 
 

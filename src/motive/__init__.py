@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from motive.models.registry import load_model as load_model
     from motive.verbs import export as export
     from motive.verbs import index as index
+    from motive.verbs import prepare as prepare
     from motive.verbs import run as run
     from motive.verbs import score as score
     from motive.verbs import select as select
@@ -33,6 +34,7 @@ _HOMES = {
     "index": "motive.verbs",
     "load_config": "motive.config",
     "load_model": "motive.models.registry",
+    "prepare": "motive.verbs",
     "run": "motive.verbs",
     "score": "motive.verbs",
     "select": "motive.verbs",

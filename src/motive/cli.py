@@ -28,6 +28,9 @@ class Verbs(TyperGroup):
         except MotiveError as error:
             print(f"motive: {_safe(str(error))}", file=sys.stderr)
             raise typer.Exit(1) from None
+        except OSError as error:
+            print(f"motive: {_safe(str(error))}", file=sys.stderr)
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             print("motive: interrupted; the same command goes on from here", file=sys.stderr)
             raise typer.Exit(130) from None
@@ -72,6 +75,26 @@ def run(
     _print(
         as_json, asdict(done) | asdict(shown), [*_counts(done), "", shown.text, "", f"for trainers: {config.out / 'export'}"]
     )
+
+
+@app.command()
+def prepare(
+    source: Source = None,
+    pool: Pool = None,
+    queries: Queries = None,
+    model: Model = None,
+    out: Out = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """The first half of index, which needs no denoiser: decode, track motion, encode."""
+    from motive import verbs
+
+    config = _config(source, settings, pool=pool, queries=queries, model=model, out=out)
+    failed = verbs.prepare(config, _progress(as_json))
+    folder = config.out / "prepared"
+    lines = [f"prepared in {folder}", *(f"  not {line}" for line in failed)]
+    _print(as_json, {"folder": str(folder), "failed": failed}, lines)
 
 
 @app.command()

@@ -11,6 +11,7 @@ A run's folder (`out`) holds
 """
 
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from motive.attribution.features import clip_attributor, feature_dim, feature_fi
 from motive.attribution.influence import Scores, load_scores, save_scores
 from motive.attribution.influence import score as score_stores
 from motive.attribution.prepare import (
+    Prepare,
     PreparedFolder,
     clip_preparer,
     prepare_clips,
@@ -28,14 +30,14 @@ from motive.attribution.prepare import (
 )
 from motive.attribution.selection import Selection, save_selection
 from motive.attribution.selection import select as choose
-from motive.attribution.store import Row, Store
+from motive.attribution.store import Row, Shard, Store
 from motive.config import Config, dump_config
-from motive.errors import StoreError
+from motive.errors import ClipError, StoreError
 from motive.files import write_atomic
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
 from motive.progress import Progress, Silent
-from motive.video.table import ClipTable
+from motive.video.table import Clip, ClipTable
 
 WHICH = ("pool", "queries")
 """The two sets of clips; they get exactly the same treatment."""
@@ -66,44 +68,40 @@ class Shown:
     trained: bool
 
 
+def prepare(config: Config, progress: Progress | None = None) -> list[str]:
+    """The first half of `index`, which needs no denoiser: decode, track motion, encode, and keep it all on disk.
+
+    Returns `name: reason` of every clip that could not be prepared.
+    """
+    work = _begin(config, progress or Silent())
+    _prepare(work)
+    failed = []
+    for clip in work.waiting:
+        try:
+            work.prepared.load(clip)
+        except ClipError as error:
+            failed.append(f"{clip.name or clip.id}: {error}")
+    return failed
+
+
 def index(config: Config, progress: Progress | None = None, retry_failed: bool = False) -> Indexed:
     """Prepare and attribute all clips of the pool and all queries; what is done already is not done again.
 
     retry_failed: try clips again that are recorded as failed. Raises MotiveError for what stops the whole run; a clip
     that cannot be used is recorded in the store with its reason.
     """
-    progress = progress or Silent()
-    tables = {which: read_clips(config, which, progress) for which in WHICH}
-    model = load_model(
-        config.model.path, config.gradients.sigmas, config.model.device, config.model.dtype, config.model.revision
-    )
-    # Sizes the model cannot take should fail now, not at the first clip.
-    model.latent_shape(config.video.frames, config.video.height, config.video.width)
-    made_with = prepared_fingerprint(config, model)
-    prepared = PreparedFolder(config.out / "prepared", made_with)
-    stores = _open_stores(config, model, made_with)
-    write_atomic(config.out / "motive.yaml", dump_config(config).encode())
-    if retry_failed:
-        for name, store in stores.items():
-            store.reopen_failures()
-            for clip in tables[name]:
-                prepared.forget_failure(clip)
-
-    pending = {}
-    for name, store in stores.items():
-        planned = {clip for shard in store.plan(tables[name].clips, config.store.shard_size) for clip in shard.ids}
-        pending[name] = [clip for clip in tables[name] if clip.id in planned and not store.has_row(clip)]
-    waiting = [clip for clips in pending.values() for clip in clips]
-    prepare = clip_preparer(config, model, prepared)
-    prepare_texts(waiting, model, prepared, progress)
+    work = _begin(config, progress or Silent(), retry_failed)
     if config.store.cache:
-        prepare_clips(waiting, model, prepared, prepare, progress)
-        prepare = prepared.load
-    attribute = clip_attributor(config, model)
-    for name, store in stores.items():
-        fill_store(store, tables[name].clips, prepare, attribute, config, progress)
-    model.free()
-    return _summary(config, stores, tables, model.trained)
+        _prepare(work)
+        inputs: Prepare = work.prepared.load
+    else:
+        prepare_texts(work.waiting, work.model, work.prepared, work.progress)
+        inputs = clip_preparer(config, work.model, work.prepared)
+    attribute = clip_attributor(config, work.model)
+    for which, store in work.stores.items():
+        fill_store(store, work.shards[which], work.tables[which], inputs, attribute, work.progress)
+    work.model.free()
+    return _summary(work)
 
 
 def score(config: Config) -> Scores:
@@ -155,28 +153,86 @@ def read_clips(config: Config, which: str, progress: Progress | None = None) -> 
     return ClipTable.read(source, config.root, {str(k): v for k, v in config.columns.items()}, progress)
 
 
-def _open_stores(config: Config, model: VideoModel, prepared: dict[str, object]) -> dict[str, Store]:
-    fingerprint = feature_fingerprint(config, model, prepared)
-    dim, precision = feature_dim(config, model), config.store.features
-    return {which: Store(config.out / which, fingerprint, dim, precision) for which in WHICH}
+@dataclass(frozen=True)
+class _Work:
+    """What `prepare` and `index` start from. shards: those still to be made; waiting: their clips without a row."""
+
+    config: Config
+    progress: Progress
+    model: VideoModel
+    tables: dict[str, ClipTable]
+    prepared: PreparedFolder
+    stores: dict[str, Store]
+    shards: dict[str, list[Shard]]
+    waiting: list[Clip]
 
 
-def _summary(config: Config, stores: dict[str, Store], tables: dict[str, ClipTable], trained: bool) -> Indexed:
-    rows = {which: store.rows(["name", "status", "reason", "label", "repeated", "sha256"]) for which, store in stores.items()}
+def _begin(config: Config, progress: Progress, retry_failed: bool = False) -> _Work:
+    """Read the clips, open model, folders and stores, refuse what does not fit, plan, and say what there is to do."""
+    tables = {which: read_clips(config, which, progress) for which in WHICH}
+    source = config.model
+    model = load_model(source.path, config.gradients.sigmas, source.device, source.dtype, source.revision)
+    shape = model.latent_shape(config.video.frames, config.video.height, config.video.width)
+    made_with = prepared_fingerprint(config, model)
+    prepared = PreparedFolder(config.out / "prepared", made_with)
+    fingerprint, dim = feature_fingerprint(config, model, made_with), feature_dim(config, model)
+    stores = {which: Store(config.out / which, fingerprint, dim, config.store.features) for which in WHICH}
+    write_atomic(config.out / "motive.yaml", dump_config(config).encode())
+    if retry_failed:
+        for which, store in stores.items():
+            store.reopen_failures()
+            for clip in tables[which]:
+                prepared.forget_failure(clip)
+    shards = {which: store.plan(tables[which].clips, config.store.shard_size) for which, store in stores.items()}
+    planned = {which: {name for shard in shards[which] for name in shard.ids} for which in WHICH}
+    waiting = [
+        clip
+        for which, store in stores.items()
+        for clip in tables[which]
+        if clip.id in planned[which] and not store.has_row(clip)
+    ]
+    _announce(config, progress, prepared, waiting, shape, dim)
+    return _Work(config, progress, model, tables, prepared, stores, shards, waiting)
+
+
+def _announce(
+    config: Config, progress: Progress, prepared: PreparedFolder, waiting: list[Clip], shape: tuple[int, ...], dim: int
+) -> None:
+    """What there is to do and the disk it takes; how long, the stages say after their second clip."""
+    if not waiting:
+        return
+    fresh = sum(not prepared.has(clip) for clip in waiting)
+    channels, *grid = shape
+    clip_bytes = 4 * (channels + 1) * math.prod(grid)
+    feature_bytes = dim * (4 if config.store.features == "float32" else 2)
+    kept = f", about {fresh * clip_bytes / 1e6:,.1f} MB and their captions on disk" if config.store.cache else ", nothing kept"
+    progress.say(f"to prepare: {fresh} clips{kept}")
+    progress.say(f"to attribute: {len(waiting)} clips, {len(waiting) * feature_bytes / 1e6:,.1f} MB of features")
+
+
+def _prepare(work: _Work) -> None:
+    prepare_texts(work.waiting, work.model, work.prepared, work.progress)
+    make = clip_preparer(work.config, work.model, work.prepared)
+    prepare_clips(work.waiting, work.model, work.prepared, make, work.progress)
+
+
+def _summary(work: _Work) -> Indexed:
+    config = work.config
+    columns = ["name", "status", "reason", "label", "repeated", "sha256"]
+    rows = {which: store.rows(columns) for which, store in work.stores.items()}
     everything = rows["pool"] + rows["queries"]
-    notes = [f"{which}: {line}" for which, table in tables.items() for line in table.duplicates]
+    notes = [f"{which}: {line}" for which, table in work.tables.items() for line in table.duplicates]
     videos = {row["sha256"] for row in rows["pool"] if row["sha256"]}
     shared = [row["name"] for row in rows["queries"] if row["sha256"] in videos]
     if shared:
         notes.append(f"{len(shared)} queries are also in the pool, where they score highest: {', '.join(shared[:5])}")
     if still := sum(row["label"] == "static" and row["status"] == "ok" for row in everything):
-        treated = "get a mask of ones" if config.motion.floor else "keep their mask"
-        notes.append(f"{still} clips are static (below {config.motion.floor:g} px/frame) and {treated}")
+        notes.append(f"{still} clips are static (below {config.motion.floor:g} px/frame) and get a mask of ones")
     if slow := sum((row["repeated"] or 0) > 0 for row in everything):
         notes.append(f"{slow} clips have fewer than {config.video.fps:g} fps: frames repeat in them")
     usable = {which: sum(row["status"] == "ok" for row in part) for which, part in rows.items()}
     failed, left_out = _reasons(everything, "failed"), _reasons(everything, "left-out")
-    return Indexed(usable["pool"], usable["queries"], failed, left_out, notes, trained)
+    return Indexed(usable["pool"], usable["queries"], failed, left_out, notes, work.model.trained)
 
 
 def _reasons(rows: list[Row], *statuses: str) -> list[str]:

@@ -2,16 +2,16 @@
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 
 from motive.attribution.prepare import Prepare, Prepared
-from motive.attribution.store import Row, Store
+from motive.attribution.store import Row, Shard, Store
 from motive.config import Config
-from motive.errors import ClipError, LeftOutError
+from motive.errors import ClipError, LeftOutError, ModelError
 from motive.gradients.capture import Gradient, project_gradient
 from motive.gradients.loss import clip_loss, shared_noise
 from motive.gradients.projection import PROJECTION_VERSION, Projector, make_projector
@@ -63,24 +63,29 @@ def clip_attributor(config: Config, model: VideoModel) -> Attribute:
         losses = [
             functools.partial(clip_loss, model, prepared.latents, prepared.text, mask, noise, sigma) for sigma in options.sigmas
         ]
-        return project_gradient(denoiser, projector, losses)
+        try:
+            return project_gradient(denoiser, projector, losses)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"{model.device} is out of memory; try gradients.checkpointing=true, model.dtype=bfloat16, "
+                "or fewer or smaller frames"
+            ) from error
 
     return attribute
 
 
 def fill_store(
-    store: Store, clips: Sequence[Clip], prepare: Prepare, attribute: Attribute, config: Config, progress: Progress
+    store: Store, shards: Sequence[Shard], clips: Iterable[Clip], inputs: Prepare, attribute: Attribute, progress: Progress
 ) -> None:
-    """Make every missing shard of `clips`. A clip that raises ClipError gets a row with the reason."""
+    """Make the planned `shards` of `clips`. A clip that raises ClipError gets a row with the reason."""
     by_id = {clip.id: clip for clip in clips}
-    shards = store.plan(clips, config.store.shard_size)
     todo = {clip.id for shard in shards for clip in map(by_id.__getitem__, shard.ids) if not store.has_row(clip)}
     timed = 0
     with progress.steps(f"attributing {store.folder.name}", len(todo)) as step:
         for shard in shards:
             for clip in (by_id[name] for name in shard.ids if name in todo):
                 begin = time.monotonic()
-                row, gradient = _attributed(clip, prepare, attribute)
+                row, gradient = _attributed(clip, inputs, attribute)
                 store.add_row(clip, row, None if gradient is None else gradient.feature.numpy())
                 step()
                 timed += gradient is not None
@@ -91,16 +96,14 @@ def fill_store(
             store.finish(shard)
 
 
-def _attributed(clip: Clip, prepare: Prepare, attribute: Attribute) -> tuple[Row, Gradient | None]:
+def _attributed(clip: Clip, inputs: Prepare, attribute: Attribute) -> tuple[Row, Gradient | None]:
     facts: Row = {}
     try:
-        prepared = prepare(clip)
+        prepared = inputs(clip)
         facts = asdict(prepared.facts)
         gradient = attribute(prepared)
     except ClipError as error:
-        return facts | {
-            "status": "left-out" if isinstance(error, LeftOutError) else "failed",
-            "reason": str(error),
-        }, None
+        status = "left-out" if isinstance(error, LeftOutError) else "failed"
+        return facts | {"status": status, "reason": str(error)}, None
     measured = {"loss": gradient.loss, "gradient_norm": gradient.norm, "projected_norm": gradient.projected_norm}
     return facts | measured | {"status": "ok", "reason": None}, gradient

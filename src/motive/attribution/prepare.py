@@ -213,15 +213,17 @@ def prepare_clips(
     missing = [clip for clip in clips if not folder.has(clip)]
     if not missing:
         return
-    begin = time.monotonic()
     with progress.steps("preparing clips", len(missing)) as step:
-        for number, clip in enumerate(missing):
+        for number, clip in enumerate(missing, start=1):
+            begin = time.monotonic()
             try:
                 folder.save(clip, prepare(clip))
             except ClipError as error:
                 folder.save_failure(clip, error)
             step()
-            if number == 0:
+            if number == min(2, len(missing)):  # the first one also loads the model
                 each = time.monotonic() - begin
-                progress.say(f"preparing {len(missing)} clips takes about {duration(each * len(missing))}")
+                progress.say(
+                    f"preparing {len(missing)} clips takes about {duration(each * len(missing))}, {duration(each)} each"
+                )
     model.free()

@@ -68,12 +68,16 @@ class Decoded:
 
 @dataclass(frozen=True)
 class _Timeline:
-    """Seconds: when the first frame appears, when the last one goes, the usual time between two, and all, in order."""
+    """Seconds: when the first frame appears, when the last one goes, the usual time between two, and all, in order.
+
+    keyed: whether keyframes are marked.
+    """
 
     first: float
     end: float
     interval: float
     times: NDArray[np.float64]
+    keyed: bool
 
     def distance(self, moment: float) -> float:
         """From `moment` to the nearest time at which the file has a frame."""
@@ -124,9 +128,9 @@ def decode(path: Path, sampling: Sampling) -> Decoded:
         with suppress(ClipError):
             return window(lambda container, stream: _from_keyframe(container, stream, keyframe))
     try:
-        return window(lambda container, stream: _by_presentation(container.decode(stream)))
+        return window(lambda container, stream: _by_presentation(_from_start(container, stream, timeline)))
     except _DisorderError:
-        return window(lambda container, stream: _by_decoding(container.decode(stream), timeline))
+        return window(lambda container, stream: _by_decoding(_from_start(container, stream, timeline), stream, timeline))
 
 
 @contextmanager
@@ -140,7 +144,7 @@ def _opened(path: Path, max_pixels: int) -> Iterator[tuple[Any, Any]]:
         with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
             streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
             if not streams:
-                kinds = sorted({str(s.type) for s in container.streams}) or ["nothing"]
+                kinds = sorted({"a cover" if s.type == "video" else str(s.type) for s in container.streams}) or ["nothing"]
                 raise ClipError(f"holds no video stream, only {', '.join(kinds)}")
             stream = streams[0]
             if stream.codec_context is None:
@@ -166,31 +170,38 @@ def _scan(path: Path, max_pixels: int) -> _Timeline:
         base = float(stream.time_base or 0)
         times: list[float] = []
         end = stream_end = 0.0
-        untimed = started = False
+        keyframe: float | None = None
+        untimed = False
         for count, packet in enumerate(container.demux(), start=1):
             if count > MAX_PACKETS:
                 raise ClipError(f"more than {MAX_PACKETS:,} packets: endless or not a clip")
             moment = packet.pts if packet.pts is not None else packet.dts
-            if moment is None or packet.is_discard:
+            if moment is None:
                 untimed = untimed or (packet.size > 0 and packet.stream_index == stream.index)
+                continue
+            if keyframe is None and packet.stream_index == stream.index and packet.is_keyframe:
+                keyframe, times = moment * base, []
+            if packet.is_discard:
                 continue
             gone = float((moment + (packet.duration or 0)) * packet.time_base)
             end = max(end, gone)
             if packet.stream_index == stream.index and packet.size:
                 if packet.is_corrupt:
                     raise ClipError(f"cut off or damaged: the packet at {moment * base:.2f} s is incomplete")
-                if packet.is_keyframe and not started:
-                    started, times = True, []  # what comes before the first keyframe cannot be decoded
                 times.append(moment * base)
                 stream_end = max(stream_end, gone)
+        # Frames that stand or are shown before the first keyframe lean on pictures that the file does not hold.
+        times = [time for time in times if keyframe is None or time >= keyframe]
+        if not times and untimed:
+            raise ClipError("its packets carry no times: a bare stream, which needs a container such as mp4 or mkv")
         if not times:
-            raise ClipError(f"holds a video stream without a single {'time' if untimed else 'frame'}")
+            raise ClipError("holds a video stream without a single frame")
         declared = container.duration / av.time_base if container.duration else 0.0
         origin = container.start_time / av.time_base if container.start_time else 0.0
         interval = _interval(times, stream)
         if declared and end + interval < origin + declared - max(0.5, 3 * interval):
             raise ClipError(f"cut off: the file declares {declared:.2f} s and holds {max(end - origin, 0):.2f} s")
-    return _Timeline(min(times), max(stream_end, max(times) + interval), interval, np.unique(times))
+    return _Timeline(min(times), max(stream_end, max(times) + interval), interval, np.unique(times), keyframe is not None)
 
 
 def _interval(times: list[float], stream: Any) -> float:
@@ -212,6 +223,16 @@ def _from_keyframe(container: Any, stream: Any, moment: float) -> Iterator[Timed
     yield from frames
 
 
+def _from_start(container: Any, stream: Any, timeline: _Timeline) -> Iterator[VideoFrame]:
+    """Frames from the first keyframe on, without those shown before it (see _scan)."""
+    started = not timeline.keyed
+    for packet in container.demux(stream):
+        started = started or packet.is_keyframe
+        early = packet.pts is not None and not packet.is_discard and packet.pts * stream.time_base < timeline.first - 1e-6
+        if started and not early:
+            yield from packet.decode()
+
+
 def _by_presentation(frames: Iterator[VideoFrame]) -> Iterator[Timed]:
     for frame in frames:
         if frame.time is None:
@@ -219,7 +240,7 @@ def _by_presentation(frames: Iterator[VideoFrame]) -> Iterator[Timed]:
         yield frame, frame.time
 
 
-def _by_decoding(frames: Iterator[VideoFrame], timeline: _Timeline) -> Iterator[Timed]:
+def _by_decoding(frames: Iterator[VideoFrame], stream: Any, timeline: _Timeline) -> Iterator[Timed]:
     """Frames of a container that stores decoding times only (AVI, ASF): each is shown when its packet's turn comes, less
     the decoder's constant delay; the last few, which come when no packet is left, follow at the usual distance."""
     delay: float | None = None
@@ -227,7 +248,7 @@ def _by_decoding(frames: Iterator[VideoFrame], timeline: _Timeline) -> Iterator[
     for frame in frames:
         time += timeline.interval
         if frame.dts is not None:
-            moment = float(frame.dts * frame.time_base)
+            moment = float(frame.dts * stream.time_base)
             delay = moment - timeline.first if delay is None else delay
             time = moment - delay
         yield frame, time

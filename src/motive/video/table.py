@@ -19,6 +19,8 @@ COLUMNS = {
 }
 """What a column means, by the names trainers use for it; the first one present wins."""
 
+PATH_LIMIT = 4_096
+"""Characters; what Linux takes."""
 CAPTION_LIMIT = 20_000
 """Characters; no text encoder reads more than 512 tokens, so a longer one is a mistake or an attack."""
 
@@ -71,10 +73,10 @@ class ClipTable:
         Raises ManifestError if the manifest as a whole is unreadable, empty, or has no column of videos.
         """
         source = Path(source)
-        rows = read_rows(source)
-        names = _column_names(source, rows, columns or {})
         base = (source if source.is_dir() else source.parent).resolve()
         bound = Path(root).resolve() if root is not None else base
+        rows = read_rows(source, bound)
+        names = _column_names(source, rows, columns or {})
         clips = []
         with (progress or Silent()).steps(f"reading {source.name}", len(rows)) as step:
             for row in rows:
@@ -109,12 +111,16 @@ def _column_names(source: Path, rows: list[Row], columns: Mapping[str, str]) -> 
 
 
 def _clip(row: Row, names: Mapping[str, str | None], base: Path, root: Path) -> Clip:
-    def cell(meaning: str) -> str:
-        value = row.values.get(names[meaning] or "")
-        return "" if value is None else str(value)
+    known = {meaning: row.values.get(column) for meaning, column in names.items() if column}
+    odd = [f"its {meaning} is not text" for meaning, value in known.items() if isinstance(value, list | dict | bytes)]
 
-    name, caption = cell("video").strip(), cell("caption").strip()
-    path, problem = (None, row.problem) if row.problem else _resolve(name, base, root)
+    def cell(meaning: str) -> str:
+        value = known.get(meaning)
+        return "" if value is None or isinstance(value, list | dict | bytes) else str(value).strip()
+
+    name, caption = cell("video"), cell("caption")
+    problem = row.problem or next(iter(odd), None)
+    path, problem = (None, problem) if problem else _resolve(name, base, root)
     if not problem and len(caption) > CAPTION_LIMIT:
         problem = f"its caption has {len(caption):,} characters; the limit is {CAPTION_LIMIT:,}"
         caption = caption[:CAPTION_LIMIT]
@@ -128,22 +134,26 @@ def _clip(row: Row, names: Mapping[str, str | None], base: Path, root: Path) -> 
         if actual and promised and promised != actual:
             problem = f"its sha256 is {actual[:12]}..., the manifest says {promised[:12]}...: the file was changed or damaged"
     key = digest("clip", actual, caption) if actual else digest("unreadable", row.where, name, caption)
-    given = cell("id").strip()
+    given = cell("id")
     if given and (len(given) > 200 or not given.isprintable()):
         problem, given = problem or "its id is longer than 200 characters or holds control characters", ""
-    known = {column for column in names.values() if column}
-    extra = {column: value for column, value in row.values.items() if column not in known and column}
-    return Clip(given or key[:16], key, name, caption, path, actual, row.where, problem, extra)
+    extra = {column: value for column, value in row.values.items() if column and column not in names.values()}
+    shown = name[:PATH_LIMIT].encode(errors="backslashreplace").decode()
+    where = row.where.encode(errors="backslashreplace").decode()
+    return Clip(given or key[:16], key, shown, caption, path, actual, where, problem, extra)
 
 
 def _resolve(name: str, base: Path, root: Path) -> tuple[Path | None, str | None]:
     """The file a manifest's path means, or why it may not be opened."""
     if not name:
         return None, "names no video"
+    if len(name) > PATH_LIMIT:
+        return None, f"its path has {len(name):,} characters"
     if "://" in name:
         return None, f"{name!r} is an address; only local files are read"
     try:
         path = (base / name).resolve()
+        str(path).encode()  # a name that is not Unicode could not be written to a store
         if not path.is_relative_to(root):
             return None, f"{name!r} leaves the data root {root}; set `root` if it belongs there"
         mode = path.stat().st_mode
