@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from motive.errors import ClipError
-from motive.gradients.capture import project_gradient
+from motive.gradients.capture import project_gradient, squared_norm
 from motive.gradients.loss import clip_loss, motion_loss, shared_noise
 from motive.gradients.projection import Exact, Fastfood
 from tests.reference import method
@@ -34,6 +34,14 @@ def test_the_streamed_gradient_is_the_reference_gradient(model, inputs, sigmas) 
     assert abs(streamed.feature.numpy() - true / np.linalg.norm(true)).max() < 1e-5
     if len(sigmas) == 1:
         assert streamed.norm == pytest.approx(np.linalg.norm(true), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_norm_of_a_large_gradient_is_exact(dtype) -> None:
+    torch.manual_seed(2)
+    gradient = torch.randn(3000, 4000).to(dtype)
+    assert squared_norm(gradient).dtype == torch.float64
+    assert float(squared_norm(gradient)) == pytest.approx(float(gradient.double().square().sum()), rel=1e-6)
 
 
 def test_a_mask_of_ones_gives_the_plain_gradient(model, inputs) -> None:

@@ -77,11 +77,11 @@ def test_one_block_meets_exactly_the_fastfood_matrix() -> None:
     dim, projector = 5, Fastfood(5, 11, CPU)
     rng = np.random.default_rng(0)
     small = rng.standard_normal(1000)
-    signs, shifts = projector._layout("w", 1)
+    ((sign, shift),) = projector._layout("w", 1)
     block = np.zeros(projector.block)
     block[:1000] = small
     # The projector signs first and shifts then; the matrix has the signs inside, so they are taken out here.
-    shifted = signs[0] * np.roll(block * projector.signs.double().numpy(), shifts[0])
+    shifted = sign * np.roll(block * projector.signs.double().numpy(), shift)
     expected = method.fastfood_matrix(projector.block, dim, projector) @ (shifted * projector.signs.double().numpy())
     assert project(projector, {"w": torch.from_numpy(small).float()}) == pytest.approx(expected, rel=1e-4, abs=1e-5)
 

@@ -56,7 +56,7 @@ class Fastfood:
         self.dim, self.seed = dim, seed
         # Twice a block: a shifted block is added where it falls, and `finish` folds the overhang back.
         self.width = 2 * self.block
-        self._layouts: dict[tuple[str, int], tuple[list[float], list[int]]] = {}
+        self._layouts: dict[str, list[tuple[float, int]]] = {}
         draw = stream(seed, "fastfood", PROJECTION_VERSION)
         length = self.block
         self.signs = _signs(draw, length).to(device)
@@ -64,14 +64,14 @@ class Fastfood:
         gaussian = draw.standard_normal(length)
         rows = np.sqrt(draw.chisquare(length, dim)) / np.linalg.norm(gaussian)
         self.gaussian = torch.from_numpy(gaussian.astype(np.float32)).to(device)
-        # H is unnormalised, so H ... H carries a factor sqrt(L) for each row's length and sqrt(L) for the first H.
+        # H is unnormalised: the first one lengthens what it meets by sqrt(L), which is taken back here.
         self.rows = torch.from_numpy((rows / np.sqrt(length * dim)).astype(np.float32)).to(device)
         self.hadamard = _hadamard(256).to(device)
 
     def add(self, accumulator: Tensor, name: str, gradient: Tensor) -> None:
         flat = gradient.detach().reshape(-1)
-        signs, shifts = self._layout(name, -(-flat.numel() // self.block))
-        for part, sign, shift in zip(flat.split(self.block), signs, shifts, strict=True):
+        layout = self._layout(name, -(-flat.numel() // self.block))
+        for part, (sign, shift) in zip(flat.split(self.block), layout, strict=True):
             size = part.numel()
             accumulator[shift : shift + size].addcmul_(part.float(), self.signs[:size], value=sign)
 
@@ -84,17 +84,12 @@ class Fastfood:
         """H y, the Walsh-Hadamard transform: H of 2^16 is H256 (x) H256, two products of 256 x 256 matrices."""
         return (self.hadamard @ y.view(256, 256) @ self.hadamard).reshape(-1)
 
-    def _layout(self, name: str, blocks: int) -> tuple[list[float], list[int]]:
+    def _layout(self, name: str, blocks: int) -> list[tuple[float, int]]:
         """Sign and shift of each block of parameter `name`."""
-        key = name, blocks
-        if key not in self._layouts:
-            draw = stream(self.seed, "fastfood", PROJECTION_VERSION, "blocks", name)
-            words = draw.integers(0, 2 * self.block, blocks)
-            self._layouts[key] = (
-                [1.0 - 2.0 * (word & 1) for word in words.tolist()],
-                [word >> 1 for word in words.tolist()],
-            )
-        return self._layouts[key]
+        if len(self._layouts.get(name, ())) != blocks:
+            words = stream(self.seed, "fastfood", PROJECTION_VERSION, "blocks", name).integers(0, 2 * self.block, blocks)
+            self._layouts[name] = [(1.0 - 2.0 * (word & 1), word >> 1) for word in words.tolist()]
+        return self._layouts[name]
 
 
 class Gaussian:

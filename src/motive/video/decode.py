@@ -96,9 +96,10 @@ class _DisorderError(ClipError):
 def decode(path: Path, sampling: Sampling) -> Decoded:
     """Frames uint8 [F, H, W, 3] of the video at `path`.
 
-    Frame k is the source frame shown nearest to `begin + k / fps`; times count from the file's first frame. The picture is
-    turned upright (display matrix), given square pixels, scaled with an antialiased filter so that it covers H x W, and
-    centre-cropped. Alpha is dropped, 10-bit is reduced to 8, grey becomes RGB.
+    Frame k is the source frame shown nearest to `begin + k / fps`; times count from the file's first frame (its first
+    keyframe, where a stream was cut out of another). The picture is turned upright (display matrix), given square pixels,
+    scaled with an antialiased filter so that it covers H x W, and centre-cropped. Alpha is dropped, 10-bit is reduced to 8,
+    grey becomes RGB.
 
     Raises ClipError, with the reason, for anything that does not give exactly these frames.
     """
@@ -144,12 +145,14 @@ def _opened(path: Path, max_pixels: int) -> Iterator[tuple[Any, Any]]:
         with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
             streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
             if not streams:
-                kinds = sorted({"a cover" if s.type == "video" else str(s.type) for s in container.streams}) or ["nothing"]
-                raise ClipError(f"holds no video stream, only {', '.join(kinds)}")
+                kinds = sorted({"a cover" if s.type == "video" else str(s.type) for s in container.streams})
+                raise ClipError("holds no video stream" + (f", only {', '.join(kinds)}" if kinds else ""))
             stream = streams[0]
             if stream.codec_context is None:
-                raise ClipError(f"its video codec {stream.name or 'unknown'!r} is not supported")
-            stream.thread_type = "AUTO"
+                raise ClipError("its video codec is not known")
+            # One thread: on damaged data FFmpeg's wait for each other for ever (HEVC), and each holds frames of its own.
+            stream.thread_type, stream.codec_context.thread_count = "NONE", 1
+            # By default FFmpeg hides damage behind grey or the picture before.
             stream.codec_context.options = {"err_detect": "explode"} | limit
             failure = "does not decode"
             yield container, stream
@@ -199,8 +202,9 @@ def _scan(path: Path, max_pixels: int) -> _Timeline:
         declared = container.duration / av.time_base if container.duration else 0.0
         origin = container.start_time / av.time_base if container.start_time else 0.0
         interval = _interval(times, stream)
-        if declared and end + interval < origin + declared - max(0.5, 3 * interval):
-            raise ClipError(f"cut off: the file declares {declared:.2f} s and holds {max(end - origin, 0):.2f} s")
+        held = end - min(origin, 0.0)  # some containers count what they declare from 0, some from their first frame
+        if declared and held + interval < declared - max(0.5, 3 * interval):
+            raise ClipError(f"cut off: the file declares {declared:.2f} s and holds {held:.2f} s")
     return _Timeline(min(times), max(stream_end, max(times) + interval), interval, np.unique(times), keyframe is not None)
 
 
@@ -241,8 +245,11 @@ def _by_presentation(frames: Iterator[VideoFrame]) -> Iterator[Timed]:
 
 
 def _by_decoding(frames: Iterator[VideoFrame], stream: Any, timeline: _Timeline) -> Iterator[Timed]:
-    """Frames of a container that stores decoding times only (AVI, ASF): each is shown when its packet's turn comes, less
-    the decoder's constant delay; the last few, which come when no packet is left, follow at the usual distance."""
+    """Frames of a container that stores decoding times only, as AVI and ASF do.
+
+    A frame is shown at the time of the packet that brought it out, less the decoder's constant delay; the last few, which
+    come when no packet is left, follow at the usual distance.
+    """
     delay: float | None = None
     time = timeline.first - timeline.interval
     for frame in frames:
