@@ -46,7 +46,7 @@ class VideoSection(Section):
 class MotionSection(Section):
     tracker: str = "dis"
     """dis (medium preset), dis-fast, dis-ultrafast or farneback."""
-    floor: float = Field(0.5, ge=0)
+    floor: float = Field(0.25, ge=0)
     """px/frame of sustained motion below which a clip is static; 0 turns the test off, as in the paper."""
     static: Literal["uniform", "leave-out"] = "uniform"
     """What static clips get: a mask of ones, or no score."""

@@ -80,7 +80,7 @@ def test_a_still_clip_is_static_and_never_gets_a_noise_mask() -> None:
         mask, motion = motion_mask(frames, dis, STRIDE, MaskOptions())
         assert motion.label == "static"
         assert torch.equal(mask, torch.ones(3, 12, 16))
-        with pytest.raises(LeftOutError, match=r"static.*floor 0\.5"):
+        with pytest.raises(LeftOutError, match=r"static.*floor 0\.25"):
             motion_mask(frames, dis, STRIDE, MaskOptions(static="leave-out"))
     mask, motion = motion_mask(noisy, dis, STRIDE, PAPER)
     assert motion.label == "moving"

@@ -36,7 +36,7 @@ class MaskOptions:
     camera: "keep" camera motion, or subtract an "affine" or "homography" model of it.
     """
 
-    floor: float = 0.5
+    floor: float = 0.25
     static: Literal["uniform", "leave-out"] = "uniform"
     quantiles: tuple[float, float] | None = None
     camera: Literal["keep"] | CameraModel = "keep"
