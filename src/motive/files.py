@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ def write_atomic(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_jsonl(path: Path, entries: Iterable[Any]) -> None:
+    """Write one JSON value a line, atomically."""
+    write_atomic(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries).encode())
+
+
+def read_jsonl(path: Path) -> list[Any]:
+    """What `write_jsonl` wrote. Lines end at \\n alone: `splitlines` would also break captions that hold U+2028."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def sync_folder(folder: Path) -> None:

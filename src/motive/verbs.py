@@ -10,7 +10,6 @@ A run's folder (`out`) holds
     export/                 see attribution.exports.export
 """
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +32,7 @@ from motive.attribution.selection import select as choose
 from motive.attribution.store import Row, Shard, Store
 from motive.config import Config, dump_config
 from motive.errors import ClipError, StoreError
-from motive.files import write_atomic
+from motive.files import read_jsonl, write_atomic
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
 from motive.progress import Progress, Silent
@@ -132,8 +131,8 @@ def show(config: Config) -> Shown:
         raise StoreError(f"{config.out}: no selection here; run `motive select` first")
     return Shown(
         text=description.read_text(encoding="utf-8").rstrip("\n"),
-        kept=_read_jsonl(config.out / "selection.jsonl"),
-        harmful=_read_jsonl(config.out / "harmful.jsonl"),
+        kept=read_jsonl(config.out / "selection.jsonl"),
+        harmful=read_jsonl(config.out / "harmful.jsonl"),
         not_scored=[line for which in WHICH for line in _reasons(Store.open(config.out / which).rows(), "failed", "left-out")],
         trained=load_scores(config.out / "scores.parquet").trained,
     )
@@ -218,7 +217,7 @@ def _prepare(work: _Work) -> None:
 
 def _summary(work: _Work) -> Indexed:
     config = work.config
-    columns = ["name", "status", "reason", "label", "repeated", "sha256"]
+    columns = ["name", "status", "reason", "label", "repeated", "sha256", "caption"]
     rows = {which: store.rows(columns) for which, store in work.stores.items()}
     everything = rows["pool"] + rows["queries"]
     notes = [f"{which}: {line}" for which, table in work.tables.items() for line in table.duplicates]
@@ -228,6 +227,8 @@ def _summary(work: _Work) -> Indexed:
         notes.append(f"{len(shared)} queries are also in the pool, where they score highest: {', '.join(shared[:5])}")
     if still := sum(row["label"] == "static" and row["status"] == "ok" for row in everything):
         notes.append(f"{still} clips are static (below {config.motion.floor:g} px/frame) and get a mask of ones")
+    if mute := sum(not row["caption"] for row in everything):
+        notes.append(f"{mute} clips have no caption and are attributed with an empty one")
     if slow := sum((row["repeated"] or 0) > 0 for row in everything):
         notes.append(f"{slow} clips have fewer than {config.video.fps:g} fps: frames repeat in them")
     usable = {which: sum(row["status"] == "ok" for row in part) for which, part in rows.items()}
@@ -237,7 +238,3 @@ def _summary(work: _Work) -> Indexed:
 
 def _reasons(rows: list[Row], *statuses: str) -> list[str]:
     return [f"{row['name'] or row['id']}: {row['reason']}" for row in rows if row["status"] in statuses]
-
-
-def _read_jsonl(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

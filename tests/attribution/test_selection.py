@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from motive.attribution.influence import DESCRIBING, Scores, load_scores, save_scores
 from motive.attribution.selection import UNTRAINED, describe, save_selection, select
+from motive.files import read_jsonl
 from tests.reference import method
 
 
@@ -123,6 +124,13 @@ def test_what_is_written_agrees_with_itself(tmp_path) -> None:
     per_query = json.loads((tmp_path / "per_query.json").read_text())
     best = np.argsort(-scores.influence[:, 2])[:4]
     assert [clip["id"] for clip in per_query[2]["best"]] == [f"c{n:03d}" for n in best]
+
+
+def test_a_caption_with_every_kind_of_line_break_stays_one_line(tmp_path) -> None:
+    caption = "one\u2028two\x85three\x0bfour\x0cfive\rsix\nseven"
+    scores = scores_of(np.random.default_rng(1).random((10, 2)), caption=caption)
+    save_selection(select(scores, 0.3), scores, tmp_path)
+    assert [entry["caption"] for entry in read_jsonl(tmp_path / "selection.jsonl")] == [caption] * 3
 
 
 def test_scores_come_back_as_they_were(tmp_path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from motive.config import ExportSection, VideoSection
 from motive.errors import ClipError, StoreError
-from motive.files import sha256_file, write_atomic, write_json
+from motive.files import read_jsonl, sha256_file, write_atomic, write_json, write_jsonl
 from motive.progress import Progress
 from motive.video.decode import Sampling, decode
 from motive.video.write import write_video
@@ -37,7 +37,7 @@ def export(selection: Path, folder: Path, options: ExportSection, video: VideoSe
     """
     if not selection.exists():
         raise StoreError(f"{selection}: no selection here; run `motive select` first")
-    entries = [json.loads(line) for line in selection.read_text(encoding="utf-8").splitlines()]
+    entries = read_jsonl(selection)
     put = _link if options.videos == "link" else _encoder(video)
     _forget_other_ways(folder, {"videos": options.videos, "video": video.model_dump(mode="json")})
     exported, failed = [], []
@@ -54,8 +54,7 @@ def export(selection: Path, folder: Path, options: ExportSection, video: VideoSe
                 exported.append(Exported(name, " ".join(entry["caption"].split()), entry | {"video": name}))
             step()
     _forget_others(folder / "videos", {clip.video.removeprefix("videos/") for clip in exported})
-    lines = "".join(json.dumps(clip.entry, ensure_ascii=False) + "\n" for clip in exported)
-    write_atomic(folder / "selection.jsonl", lines.encode())
+    write_jsonl(folder / "selection.jsonl", (clip.entry for clip in exported))
     for trainer in options.formats:
         for name, text in FORMATS[trainer](exported, video).items():
             write_atomic(folder / name, text.encode())

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from motive.attribution.influence import Scores
-from motive.files import write_atomic, write_json
+from motive.files import write_atomic, write_json, write_jsonl
 from motive.text import printable
 
 UNTRAINED = "The model is UNTRAINED: its scores exercise the method and say nothing about motion."
@@ -82,11 +82,8 @@ def save_selection(selection: Selection, scores: Scores, folder: Path) -> None:
         judged = {"rank": int(rank[n]), "votes": int(selection.votes[n]), "mean_influence": float(selection.mean[n])}
         return clip | {"extra": json.loads(clip["extra"])} | judged | {"influence": influence}
 
-    def lines(chosen: NDArray[np.int64]) -> bytes:
-        return "".join(json.dumps(entry(n), ensure_ascii=False) + "\n" for n in chosen).encode()
-
-    write_atomic(folder / "selection.jsonl", lines(selection.kept))
-    write_atomic(folder / "harmful.jsonl", lines(selection.harmful[::-1]))
+    write_jsonl(folder / "selection.jsonl", map(entry, selection.kept))
+    write_jsonl(folder / "harmful.jsonl", map(entry, selection.harmful[::-1]))
     write_atomic(folder / "ranking.parquet", _ranking(selection, scores, rank))
     write_json(folder / "per_query.json", _per_query(selection, scores))
     write_atomic(folder / "selection.md", (describe(selection, scores) + "\n").encode())

@@ -1,6 +1,5 @@
 """A contact sheet: the best and worst clips of a selection as one picture, what moves in them tinted."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from motive.config import Config
 from motive.errors import ClipError
-from motive.files import write_atomic
+from motive.files import read_jsonl, write_atomic
 from motive.text import printable
 from motive.video.decode import Sampling, decode
 
@@ -31,7 +30,7 @@ def write_sheet(config: Config, file: Path, clips: int = 5) -> None:
     """Write a PNG with up to `clips` kept and `clips` harmful clips of a run, a row each."""
     rows: list[Picture] = []
     for title, name in (("most helpful", "selection.jsonl"), ("most harmful", "harmful.jsonl")):
-        entries = [json.loads(line) for line in (config.out / name).read_text(encoding="utf-8").splitlines()]
+        entries = read_jsonl(config.out / name)
         strips = [_row(config, entry) for entry in entries[:clips]]
         if strips:
             rows += [_heading(f"{title}: {len(strips)} of {len(entries)}", strips[0].shape[1]), *strips]
