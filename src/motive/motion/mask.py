@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from motive.errors import ClipError, LeftOutError
 from motive.motion.camera import CameraModel, fit_camera
-from motive.motion.trackers import Frames, Tracker
+from motive.motion.trackers import Displacement, Frames, Tracker
 
 Label = Literal["moving", "static", "camera"]
 
@@ -67,7 +67,7 @@ def motion_mask(frames: Frames, tracker: Tracker, stride: tuple[int, int, int], 
     Raises LeftOutError for a static clip that `options` leaves out, ClipError when the displacement is not finite.
     """
     displacement = tracker(frames)
-    if not np.isfinite(displacement).all():
+    if not all(np.isfinite(frame).all() for frame in displacement):
         raise ClipError("its displacement is not finite: the tracker failed on it")
     camera_px = camera_support = 0.0
     camera_moves = False
@@ -75,7 +75,8 @@ def motion_mask(frames: Frames, tracker: Tracker, stride: tuple[int, int, int], 
         camera = fit_camera(frames, displacement, options.camera)
         displacement -= camera.displacement
         camera_px, camera_support, camera_moves = camera.px, camera.support, camera.moves
-    magnitude = np.linalg.norm(displacement, axis=-1)
+    magnitude = _lengths(displacement)
+    del displacement  # the largest thing here: 260 MB at the paper's size
     sustained = _sustained(frames, magnitude)
     still = sustained < options.floor
     label: Label = "camera" if camera_moves else "static" if still else "moving"
@@ -112,14 +113,28 @@ def to_latent_grid(weight: Tensor, stride: tuple[int, int, int]) -> Tensor:
     return torch.cat([small[:1], groups])
 
 
+def _lengths(displacement: Displacement) -> NDArray[np.float32]:
+    """|d|, px/frame [F, H, W], a frame at a time to need no second array of displacement's size."""
+    out = np.empty(displacement.shape[:-1], np.float32)
+    for lengths, frame in zip(out, displacement, strict=True):
+        np.hypot(frame[..., 0], frame[..., 1], out=lengths)
+    return out
+
+
+def _grey(frame: Frames) -> NDArray[np.float32]:
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
 def _sustained(frames: Frames, magnitude: NDArray[np.float32]) -> float:
     """The median over frames of the 99.8th percentile of magnitude, 0 wherever the picture hardly changed."""
     if len(frames) == 1:
         return 0.0
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in frames]
     window = max(9, round(EVIDENCE_WINDOW * magnitude.shape[1]) | 1)
     reached = []
+    before = _grey(frames[0])
     for f in range(1, len(frames)):
-        changed = np.abs(cv2.blur(grey[f] - grey[f - 1], (window, window))) > EVIDENCE_LEVELS
+        now = _grey(frames[f])
+        changed = np.abs(cv2.blur(now - before, (window, window))) > EVIDENCE_LEVELS
+        before = now
         reached.append(np.quantile(np.where(changed, magnitude[f], 0), SUSTAINED_QUANTILE))
     return float(np.median(reached))
