@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from motive.cli import main
+from motive.files import sha256_file
 from motive.video.table import ClipTable
 from motive.video.write import write_video
 from tests.conftest import moving_square, settings
@@ -146,7 +147,7 @@ def test_a_wrong_option_is_exit_code_2(capsys) -> None:
 
 def test_stages_out_of_order_say_which_comes_first(pool_folder, query_folder, tiny_wan, tmp_path, capsys) -> None:
     overrides = sets(*settings(pool_folder, query_folder, tiny_wan, tmp_path / "run"))
-    for verb, first in (("score", "motive index"), ("select", "motive score"), ("export", "motive select")):
+    for verb, first in (("score", "motive index"), ("select", "motive score"), ("export", "motive index")):
         code, _, err = call(capsys, verb, *overrides)
         assert code == 1
         assert first in err
@@ -179,6 +180,74 @@ def test_preparing_first_leaves_only_the_gradients_to_index(
     monkeypatch.setattr("motive.attribution.prepare.decode", None)
     code, out, _ = call(capsys, "index", *overrides, "--json")
     assert (code, json.loads(out)["pool"]) == (0, 6)
+
+
+def test_one_bad_row_does_not_lose_a_good_clip_with_the_same_content(
+    pool_folder, query_folder, tiny_wan, tmp_path, capsys
+) -> None:
+    rows = "id,video,prompt\ny,clip1.mp4,b\nx,clip0.mp4,a\nx,clip1.mp4,b\n"
+    manifest = pool_folder / "conflict.csv"
+    manifest.write_text(rows)
+    overrides = sets(*settings(manifest, query_folder, tiny_wan, tmp_path / "run"))
+    _, out, _ = call(capsys, "index", *overrides, "--json")
+    done = json.loads(out)
+    assert done["pool"] == 2
+    assert len(done["failed"]) == 1
+    assert "already that of" in done["failed"][0]
+    manifest.write_text(rows.replace("x,clip1", "z,clip1"))
+    _, out, _ = call(capsys, "index", *overrides, "--json")
+    assert (json.loads(out)["pool"], json.loads(out)["failed"]) == (3, [])
+    manifest.unlink()
+
+
+def test_a_wrong_checksum_fails_until_it_is_corrected(pool_folder, query_folder, tiny_wan, tmp_path, capsys) -> None:
+    manifest = pool_folder / "checked.csv"
+    right = sha256_file(pool_folder / "clip0.mp4")
+    for checksum, usable in (("0" * 64, 1), (right, 2)):
+        manifest.write_text(f"id,video,prompt,sha256\na,clip0.mp4,b,{checksum}\nb,clip1.mp4,b,\n")
+        overrides = sets(*settings(manifest, query_folder, tiny_wan, tmp_path / "run"))
+        _, out, _ = call(capsys, "index", *overrides, "--json")
+        assert json.loads(out)["pool"] == usable
+    manifest.unlink()
+
+
+def test_a_mistaken_setting_leaves_no_trace(pool_folder, query_folder, tiny_wan, tmp_path, capsys) -> None:
+    overrides = sets(*settings(pool_folder, query_folder, tiny_wan, tmp_path / "run"))
+    code, _, err = call(capsys, "index", *overrides, "--set", "motion.tracker=dis-medium")
+    assert code == 1
+    assert "dis-ultrafast" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_scores_older_than_the_clips_are_not_selected_from(pool_folder, query_folder, tiny_wan, tmp_path, capsys) -> None:
+    overrides = sets(*settings(pool_folder, query_folder, tiny_wan, tmp_path / "run"))
+    call(capsys, "index", *overrides)
+    call(capsys, "score", *overrides)
+    few = tmp_path / "few"
+    few.mkdir()
+    for n in range(3):
+        (few / f"clip{n}.mp4").write_bytes((pool_folder / f"clip{n}.mp4").read_bytes())
+        (few / f"clip{n}.txt").write_text(f"a square number {n}\n")
+    call(capsys, "index", *overrides, "--set", f"pool={few}")
+    code, _, err = call(capsys, "select", *overrides)
+    assert code == 1
+    assert "run `motive score` again" in err
+
+
+def test_when_every_query_fails_the_reasons_are_told(pool_folder, tiny_wan, tmp_path, capsys) -> None:
+    queries = tmp_path / "queries"
+    queries.mkdir()
+    (queries / "bad.mp4").write_text("not a video")
+    code, _, err = call(capsys, "run", *sets(*settings(pool_folder, queries, tiny_wan, tmp_path / "run")))
+    assert code == 1
+    assert "no query could be attributed" in err
+    assert "bad.mp4: not readable as video" in err
+
+
+def test_clips_are_exported_as_they_were_attributed_or_not_at_all(done, capsys) -> None:
+    code, _, err = call(capsys, "export", str(done), "--set", "video.fps=8")
+    assert code == 1
+    assert "video.fps: stored 16.0, now 8.0" in err
 
 
 def test_streaming_keeps_no_latents_on_disk(pool_folder, query_folder, tiny_wan, tmp_path, capsys) -> None:

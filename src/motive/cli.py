@@ -28,7 +28,10 @@ class Verbs(TyperGroup):
         except MotiveError as error:
             print(f"motive: {_safe(str(error))}", file=sys.stderr)
             raise typer.Exit(1) from None
-        except OSError as error:
+        except (OSError, MemoryError, RuntimeError) as error:
+            # torch tells a lack of memory by a RuntimeError; any other one is a defect of ours, shown whole.
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
             print(f"motive: {_safe(str(error))}", file=sys.stderr)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
@@ -228,7 +231,7 @@ def main() -> None:
 
 def _config(source: Path | None, settings: list[str] | None, no_cache: bool = False, **shortcuts: str | None) -> Config:
     keys = {"pool": "pool", "queries": "queries", "model": "model.path", "out": "out"}
-    given = [f"{keys[name]}={json.dumps(value)}" for name, value in shortcuts.items() if value is not None]
+    given = [f"{keys[name]}={json.dumps(value, ensure_ascii=False)}" for name, value in shortcuts.items() if value is not None]
     return load_config(source, [*given, *(["store.cache=false"] if no_cache else []), *(settings or [])])
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from motive.attribution.exports import export as write_exports
 from motive.attribution.features import clip_attributor, feature_dim, feature_fingerprint, fill_store
-from motive.attribution.influence import Scores, load_scores, save_scores
+from motive.attribution.influence import Scores, load_scores, save_scores, scored_state
 from motive.attribution.influence import score as score_stores
 from motive.attribution.prepare import (
     Prepare,
@@ -30,7 +30,7 @@ from motive.attribution.prepare import (
 from motive.attribution.selection import Selection, save_selection
 from motive.attribution.selection import select as choose
 from motive.attribution.store import Row, Shard, Store
-from motive.config import Config, dump_config
+from motive.config import Config, differences, dump_config
 from motive.errors import ClipError, StoreError
 from motive.files import read_jsonl, write_atomic
 from motive.models.base import VideoModel
@@ -111,15 +111,26 @@ def score(config: Config) -> Scores:
 
 
 def select(config: Config) -> Selection:
-    """Vote and rank on scores.parquet; written to selection.jsonl, harmful.jsonl, ranking.parquet and others."""
+    """Vote and rank on scores.parquet; written to selection.jsonl, harmful.jsonl, ranking.parquet and others.
+
+    Raises StoreError if the clips have changed since they were scored.
+    """
     scores = load_scores(config.out / "scores.parquet")
+    if scores.state != scored_state(*(Store.open(config.out / which) for which in WHICH)):
+        raise StoreError(f"{config.out}: its clips have changed since they were scored; run `motive score` again")
     selection = choose(scores, config.selection.keep)
     save_selection(selection, scores, config.out)
     return selection
 
 
 def export(config: Config, progress: Progress | None = None) -> list[str]:
-    """Write the selected clips for trainers into export/; returns a line for each that could not be."""
+    """Write the selected clips for trainers into export/; returns a line for each that could not be.
+
+    Raises StoreError if `video` is not what the clips were attributed with: training would see something else.
+    """
+    attributed = Store.open(config.out / "pool").fingerprint["prepared"]["video"]
+    if changed := differences(attributed, config.video.model_dump(mode="json"), "video."):
+        raise StoreError("clips can only be exported as they were attributed:\n" + "\n".join(f"  {c}" for c in changed))
     chosen = config.out / "selection.jsonl"
     return write_exports(chosen, config.out / "export", config.export, config.video, progress or Silent())
 
@@ -172,9 +183,10 @@ def _begin(config: Config, progress: Progress, retry_failed: bool = False) -> _W
     source = config.model
     model = load_model(source.path, config.gradients.sigmas, source.device, source.dtype, source.revision)
     shape = model.latent_shape(config.video.frames, config.video.height, config.video.width)
+    # Whatever can be wrong with the settings comes before the first file.
     made_with = prepared_fingerprint(config, model)
-    prepared = PreparedFolder(config.out / "prepared", made_with)
     fingerprint, dim = feature_fingerprint(config, model, made_with), feature_dim(config, model)
+    prepared = PreparedFolder(config.out / "prepared", made_with)
     stores = {which: Store(config.out / which, fingerprint, dim, config.store.features) for which in WHICH}
     write_atomic(config.out / "motive.yaml", dump_config(config).encode())
     if retry_failed:

@@ -1,6 +1,7 @@
 import csv
 import json
 import tomllib
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ def selection(folder: Path, pool: Path, names: list[str], caption: str = "a squa
     entries = [
         {
             "id": f"../{name}",
-            "key": name,
+            "key": sha256(name.encode()).hexdigest(),
+            "source_width": 64,
+            "source_height": 48,
             "name": name,
             "path": str(pool / name),
             "caption": caption,
@@ -90,6 +93,17 @@ def test_links_lead_to_the_originals(chosen, pool_folder, tmp_path) -> None:
     for entry in map(json.loads, (out / "selection.jsonl").read_text().splitlines()):
         assert (out / entry["video"]).is_symlink()
         assert (out / entry["video"]).resolve() == Path(entry["path"]).resolve()
+    assert "source_fps" not in (out / "musubi.toml").read_text()
+
+
+def test_one_video_under_two_captions_is_two_exports(pool_folder, tmp_path) -> None:
+    file = selection(tmp_path, pool_folder, ["clip0.mp4"])
+    entry = json.loads(file.read_text())
+    other = entry | {"key": "f" * 64, "caption": "another caption"}
+    file.write_text(json.dumps(entry) + "\n" + json.dumps(other) + "\n")
+    export(file, tmp_path / "export", ExportSection(), VIDEO, Silent())
+    captions = {clip.caption for clip in ClipTable.read(tmp_path / "export" / "videos")}
+    assert captions == {"a square, moving", "another caption"}
 
 
 def test_a_caption_of_several_lines_stays_one_line_in_lists(pool_folder, tmp_path) -> None:

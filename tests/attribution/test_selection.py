@@ -17,7 +17,9 @@ from tests.reference import method
 
 def scores_of(influence: np.ndarray, error_bar: float = 0.01, trained: bool = True, caption: str = "a caption") -> Scores:
     def row(name: str) -> dict[str, object]:
-        numbers = dict.fromkeys(("motion_mean", "motion_sustained", "loss", "gradient_norm"), 1.0)
+        numbers = dict.fromkeys(
+            ("motion_mean", "motion_sustained", "loss", "gradient_norm", "source_width", "source_height"), 1.0
+        )
         words = {"name": f"{name}.mp4", "path": f"/x/{name}.mp4", "caption": caption, "sha256": "0" * 64, "key": name}
         return {"id": name, "label": "moving", "extra": '{"tag": 1}'} | numbers | words
 

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import shutil
 import subprocess
@@ -89,7 +90,7 @@ def test_a_shard_with_another_fingerprint_is_refused(tmp_path) -> None:
 
 
 def test_other_settings_are_refused_with_every_difference(tmp_path) -> None:
-    Store(tmp_path, FINGERPRINT, 8, "float32")
+    fill(Store(tmp_path, FINGERPRINT, 8, "float32"), [clip("a")])
     changed = {"gradients": {"projector": "gaussian", "sigmas": [0.5]}, "model": {"trained": False}}
     with pytest.raises(StoreError) as caught:
         Store(tmp_path, changed, 16, "float32")
@@ -99,6 +100,20 @@ def test_other_settings_are_refused_with_every_difference(tmp_path) -> None:
         "gradients.sigmas: stored [0.75], now [0.5]",
     ):
         assert line in str(caught.value)
+
+
+def test_a_store_that_holds_nothing_yet_takes_other_settings(tmp_path) -> None:
+    Store(tmp_path, FINGERPRINT, 8, "float32")
+    assert Store(tmp_path, FINGERPRINT | {"seed": 1}, 16, "float32").dim == 16
+
+
+def test_a_moved_clip_is_found_where_it_is_now(tmp_path) -> None:
+    store = Store(tmp_path, FINGERPRINT, 8, "float32")
+    fill(store, [clip("a"), clip("b")])
+    moved = dataclasses.replace(clip("a"), path=Path("/new/a.mp4"), name="new/a.mp4", extra={"tag": "new"})
+    assert store.plan([moved, clip("b")], 4) == []
+    row = store.rows()[0]
+    assert (row["path"], row["name"], row["extra"]) == ("/new/a.mp4", "new/a.mp4", '{"tag": "new"}')
 
 
 def test_a_grown_pool_adds_shards_and_leaves_the_old_ones(tmp_path) -> None:

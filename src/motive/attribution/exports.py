@@ -20,11 +20,15 @@ from motive.video.write import write_video
 
 @dataclass(frozen=True)
 class Exported:
-    """One kept clip as exported: its video below the export folder, its caption on one line, its line of selection.jsonl."""
+    """One kept clip as exported: its video below the export folder, its caption on one line, its line of selection.jsonl,
+    and the video's size in pixels and rate; a linked original has a rate of its own, which is not known here."""
 
     video: str
     caption: str
     entry: dict[str, Any]
+    width: int
+    height: int
+    fps: float | None
 
 
 def export(selection: Path, folder: Path, options: ExportSection, video: VideoSection, progress: Progress) -> list[str]:
@@ -51,7 +55,7 @@ def export(selection: Path, folder: Path, options: ExportSection, video: VideoSe
             except (ClipError, OSError) as error:
                 failed.append(f"{entry['name']}: {error}")
             else:
-                exported.append(Exported(name, " ".join(entry["caption"].split()), entry | {"video": name}))
+                exported.append(_exported(entry, name, options, video))
             step()
     _forget_others(folder / "videos", {clip.video.removeprefix("videos/") for clip in exported})
     write_jsonl(folder / "selection.jsonl", (clip.entry for clip in exported))
@@ -86,15 +90,17 @@ def _musubi(clips: Sequence[Exported], video: VideoSection) -> dict[str, str]:
         'cache_directory = "musubi_cache"',
         'frame_extraction = "head"',
         f"target_frames = [{video.frames}]",
-        f"source_fps = {float(video.fps)!r}",
+        *([f"source_fps = {float(video.fps)!r}"] if all(clip.fps == video.fps for clip in clips) else []),
     ]
     return {"musubi.jsonl": "".join(line + "\n" for line in lines), "musubi.toml": "\n".join(settings) + "\n"}
 
 
 def _videox_fun(clips: Sequence[Exported], video: VideoSection) -> dict[str, str]:
     """VideoX-Fun: metadata.json."""
-    size = {"type": "video", "width": video.width, "height": video.height}
-    entries = [{"file_path": clip.video, "text": clip.caption, **size} for clip in clips]
+    entries = [
+        {"file_path": clip.video, "text": clip.caption, "type": "video", "width": clip.width, "height": clip.height}
+        for clip in clips
+    ]
     return {"metadata.json": json.dumps(entries, indent=1, ensure_ascii=False) + "\n"}
 
 
@@ -121,11 +127,18 @@ FORMATS: dict[str, Callable[[Sequence[Exported], VideoSection], dict[str, str]]]
 """Each trainer's files, by name below the export folder, from the exported clips and how videos were standardised."""
 
 
+def _exported(entry: dict[str, Any], name: str, options: ExportSection, video: VideoSection) -> Exported:
+    caption = " ".join(entry["caption"].split())
+    if options.videos == "encode":
+        return Exported(name, caption, entry | {"video": name}, video.width, video.height, video.fps)
+    return Exported(name, caption, entry | {"video": name}, entry["source_width"], entry["source_height"], None)
+
+
 def _file_name(entry: dict[str, Any], videos: str) -> str:
     """A name that is safe anywhere and the same in every export; ids and paths come from outside."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(entry["name"]).stem).strip("._")[:60]
     suffix = ".mp4" if videos == "encode" else re.sub(r"[^A-Za-z0-9.]", "", Path(entry["path"]).suffix)
-    return f"videos/{stem or 'clip'}-{entry['sha256'][:12]}{suffix}"
+    return f"videos/{stem or 'clip'}-{entry['key'][:12]}{suffix}"
 
 
 def _forget_other_ways(folder: Path, way: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from motive.config import Config
 from motive.errors import ClipError, LeftOutError, ModelError
 from motive.gradients.capture import Gradient, project_gradient
 from motive.gradients.loss import clip_loss, shared_noise
-from motive.gradients.projection import PROJECTION_VERSION, Projector, make_projector
+from motive.gradients.projection import PROJECTION_VERSION, Exact, Projector, make_projector
 from motive.models.base import VideoModel
 from motive.progress import Progress, duration
 from motive.seeds import STREAM_VERSION
@@ -37,10 +37,9 @@ def feature_fingerprint(config: Config, model: VideoModel, prepared: dict[str, o
 
 
 def feature_dim(config: Config, model: VideoModel) -> int:
-    """Numbers a feature has; loads the denoiser only if features are whole gradients."""
-    if config.gradients.projector == "exact":
-        return sum(parameter.numel() for parameter in model.denoiser.parameters() if parameter.requires_grad)
-    return config.gradients.dim
+    """Numbers a feature has; loads the denoiser only if features are whole gradients. Raises ConfigError if these are too
+    large to be kept."""
+    return Exact(_sizes(model)).dim if config.gradients.projector == "exact" else config.gradients.dim
 
 
 def clip_attributor(config: Config, model: VideoModel) -> Attribute:
@@ -52,8 +51,7 @@ def clip_attributor(config: Config, model: VideoModel) -> Attribute:
         denoiser = model.denoiser
         if options.checkpointing:
             denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
-        sizes = {name: parameter.numel() for name, parameter in denoiser.named_parameters() if parameter.requires_grad}
-        projector = make_projector(options.projector, options.dim, config.seed, sizes, model.device)
+        projector = make_projector(options.projector, options.dim, config.seed, _sizes(model), model.device)
         noise = shared_noise(config.seed, model.latent_shape(video.frames, video.height, video.width))
         return denoiser, projector, noise
 
@@ -67,11 +65,16 @@ def clip_attributor(config: Config, model: VideoModel) -> Attribute:
             return project_gradient(denoiser, projector, losses)
         except torch.OutOfMemoryError as error:
             raise ModelError(
-                f"{model.device} is out of memory; try gradients.checkpointing=true, model.dtype=bfloat16, "
-                "or fewer or smaller frames"
+                f"{model.device} is out of memory; try gradients.checkpointing=true, or model.dtype=bfloat16 or smaller "
+                "frames in another `out`"
             ) from error
 
     return attribute
+
+
+def _sizes(model: VideoModel) -> dict[str, int]:
+    named = model.denoiser.named_parameters()
+    return {name: parameter.numel() for name, parameter in named if parameter.requires_grad}
 
 
 def fill_store(

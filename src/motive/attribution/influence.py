@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from motive.attribution.store import Store
 from motive.errors import StoreError
-from motive.files import write_atomic
+from motive.files import digest, write_atomic
 
 DESCRIBING = [
     "id",
@@ -25,6 +25,8 @@ DESCRIBING = [
     "label",
     "motion_mean",
     "motion_sustained",
+    "source_width",
+    "source_height",
     "loss",
     "gradient_norm",
     "extra",
@@ -38,7 +40,7 @@ class Scores:
 
     influence: float32 [N, Q], cosines. clips: N rows of DESCRIBING columns, in order of id. queries: Q rows, likewise.
     error_bar: the standard error of one cosine through the projection, 1 / sqrt(D'); 0 for exact features.
-    trained: False if the model's weights are random.
+    trained: False if the model's weights are random. state: of the stores that were scored (Store.state).
     """
 
     influence: NDArray[np.float32]
@@ -46,6 +48,7 @@ class Scores:
     queries: list[dict[str, Any]]
     error_bar: float
     trained: bool
+    state: str = ""
 
 
 def score(pool: Store, queries: Store) -> Scores:
@@ -60,7 +63,7 @@ def score(pool: Store, queries: Store) -> Scores:
             raise StoreError(f"{store.folder}: {missing} clips are not attributed yet; run `motive index` to the end")
     targets, query_rows = _features(queries)
     if not query_rows:
-        raise StoreError(f"{queries.folder}: no query could be attributed; `motive show` lists the reasons")
+        raise StoreError(f"no query could be attributed:\n{_reasons(queries)}")
     blocks, tables = [], []
     for table in pool.tables([*DESCRIBING, "status", "feature"]):
         usable = table.filter(pc.equal(table["status"], "ok"))
@@ -68,7 +71,7 @@ def score(pool: Store, queries: Store) -> Scores:
         blocks.append((pool.unpack(usable).astype(np.float64) @ targets.T).astype(np.float32))
         tables.append(usable.select(DESCRIBING))
     if not sum(map(len, blocks)):
-        raise StoreError(f"{pool.folder}: no clip could be attributed; `motive show` lists the reasons")
+        raise StoreError(f"no clip of the pool could be attributed:\n{_reasons(pool)}")
     clips = pa.concat_tables(tables)
     order = np.array(pc.sort_indices(clips, sort_keys=[("id", "ascending")]))
     exact = pool.fingerprint["gradients"]["projector"] == "exact"
@@ -78,6 +81,7 @@ def score(pool: Store, queries: Store) -> Scores:
         queries=query_rows,
         error_bar=0.0 if exact else pool.dim**-0.5,
         trained=bool(pool.fingerprint["model"]["trained"]),
+        state=scored_state(pool, queries),
     )
 
 
@@ -86,7 +90,12 @@ def save_scores(scores: Scores, file: Path) -> None:
     table = scores.clips
     for q, query in enumerate(scores.queries):
         table = table.append_column(f"influence:{query['id']}", pa.array(scores.influence[:, q]))
-    facts = {"queries": scores.queries, "error_bar": scores.error_bar, "trained": scores.trained}
+    facts = {
+        "queries": scores.queries,
+        "error_bar": scores.error_bar,
+        "trained": scores.trained,
+        "state": scores.state,
+    }
     table = table.replace_schema_metadata({"motive.scores": json.dumps(facts)})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
@@ -94,15 +103,28 @@ def save_scores(scores: Scores, file: Path) -> None:
 
 
 def load_scores(file: Path) -> Scores:
-    """Read what `save_scores` wrote; raises StoreError if there is none."""
+    """Read what `save_scores` wrote; raises StoreError if there is none, or it is damaged."""
     if not file.exists():
         raise StoreError(f"{file}: no scores here; run `motive score` first")
-    table = pq.read_table(file)
+    try:
+        table = pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{file}: damaged ({error}); run `motive score` again") from error
     facts = json.loads(table.schema.metadata[b"motive.scores"])
     columns = [table[f"influence:{query['id']}"].to_numpy() for query in facts["queries"]]
     influence = np.stack(columns, axis=1).astype(np.float32)
     clips = table.select(DESCRIBING).replace_schema_metadata(None)
-    return Scores(influence, clips, facts["queries"], facts["error_bar"], facts["trained"])
+    return Scores(influence, clips, facts["queries"], facts["error_bar"], facts["trained"], facts["state"])
+
+
+def scored_state(pool: Store, queries: Store) -> str:
+    """What `Scores.state` is for these stores now."""
+    return digest(pool.state, queries.state)
+
+
+def _reasons(store: Store) -> str:
+    rows = [row for row in store.rows() if row["status"] != "ok"]
+    return "\n".join(f"  {row['name'] or row['id']}: {row['reason']}" for row in rows[:20])
 
 
 def _features(store: Store) -> tuple[NDArray[np.float64], list[dict[str, Any]]]:

@@ -74,10 +74,10 @@ class PreparedFolder:
     def __init__(self, folder: Path, fingerprint: dict[str, object]) -> None:
         """Open or create; raises StoreError, listing the differences, if it was made with another fingerprint."""
         self.folder = folder
-        check_fingerprint(folder / "prepared.json", fingerprint)
+        check_fingerprint(folder / "prepared.json", fingerprint, ("texts/*", "clips/*"))
 
     def load(self, clip: Clip) -> Prepared:
-        """Raises ClipError with the recorded reason, or if the clip was never prepared or its file is damaged."""
+        """Raises ClipError with the reason why the clip could not be prepared, StoreError if its file is damaged."""
         path = self._clip_path(clip)
         failed = self._failed_path(clip)
         if clip.problem:
@@ -92,7 +92,7 @@ class PreparedFolder:
         except FileNotFoundError:
             raise ClipError("was not prepared") from None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise ClipError(f"its prepared file {path} is damaged ({error}); delete it and run again") from error
+            raise StoreError(f"{path}: damaged ({error}); delete it and run again") from error
 
     def save(self, clip: Clip, prepared: Prepared) -> None:
         tensors = {name: getattr(prepared, name).contiguous() for name in ("latents", "text", "mask")}
@@ -104,15 +104,19 @@ class PreparedFolder:
         write_json(self._failed_path(clip), record)
 
     def has(self, clip: Clip) -> bool:
-        """Whether the clip was tried, for good or ill."""
-        return self._clip_path(clip).exists() or self._failed_path(clip).exists()
+        """Whether there is nothing left to try."""
+        return clip.problem is not None or self._clip_path(clip).exists() or self._failed_path(clip).exists()
 
     def forget_failure(self, clip: Clip) -> None:
         self._failed_path(clip).unlink(missing_ok=True)
 
     def text(self, caption: str) -> Tensor:
-        with safe_open(self._text_path(caption), framework="pt") as file:
-            return file.get_tensor("text")
+        path = self._text_path(caption)
+        try:
+            with safe_open(path, framework="pt") as file:
+                return file.get_tensor("text")
+        except (SafetensorError, OSError) as error:
+            raise StoreError(f"{path}: damaged ({error}); delete it and run again") from error
 
     def save_text(self, caption: str, text: Tensor) -> None:
         write_atomic(self._text_path(caption), save({"text": text.contiguous()}))
@@ -131,7 +135,9 @@ class PreparedFolder:
 
 
 def prepared_fingerprint(config: Config, model: VideoModel) -> dict[str, object]:
-    """Everything that a prepared clip depends on."""
+    """Everything that a prepared clip depends on. Raises ConfigError for a tracker that does not exist."""
+    if config.motion.tracker not in TRACKERS:
+        raise ConfigError(f"motion.tracker {config.motion.tracker!r} is unknown; there are {', '.join(TRACKERS)}")
     return {
         "version": PREPARED_VERSION,
         "model": {"family": model.family, "dtype": config.model.dtype, **model.fingerprint("encoders")},
@@ -140,11 +146,16 @@ def prepared_fingerprint(config: Config, model: VideoModel) -> dict[str, object]
     }
 
 
-def check_fingerprint(file: Path, fingerprint: dict[str, object]) -> None:
-    """Write the fingerprint where there is none; raise StoreError with the differences where there is another."""
-    if not file.exists():
+def check_fingerprint(file: Path, fingerprint: dict[str, object], content: Sequence[str]) -> None:
+    """Write the fingerprint where there is none; raise StoreError with the differences where there is another.
+
+    content: patterns of what was made with it; as long as there is none of it, a new fingerprint takes the old one's place.
+    """
+    if not any(True for pattern in content for _ in file.parent.glob(pattern)):
         write_json(file, fingerprint)
         return
+    if not file.exists():
+        raise StoreError(f"{file}: missing, and {file.parent} holds files; move it away and run again")
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -159,8 +170,6 @@ def check_fingerprint(file: Path, fingerprint: dict[str, object]) -> None:
 def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> Prepare:
     """A function that makes a clip's inputs from its video; its caption's embedding must be in `folder` already."""
     video, motion = config.video, config.motion
-    if motion.tracker not in TRACKERS:
-        raise ConfigError(f"motion.tracker {motion.tracker!r} is unknown; there are {', '.join(TRACKERS)}")
     tracker = TRACKERS[motion.tracker]
     sampling = Sampling(video.frames, video.fps, video.height, video.width, video.place, video.max_pixels)
     options = MaskOptions(motion.floor, motion.static, motion.quantiles, motion.camera)

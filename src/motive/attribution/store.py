@@ -60,6 +60,9 @@ PLAIN_COLUMNS = {
 }
 """Every column but `feature`. Motion in px/frame; `extra` is JSON of the manifest's other columns."""
 
+WHEREABOUTS = {"name", "path", "extra"}
+"""Columns that may change without the clip being another one."""
+
 FINGERPRINT_KEY = b"motive.fingerprint"
 
 
@@ -83,7 +86,8 @@ class Store:
 
     def __init__(self, folder: Path, fingerprint: dict[str, Any], dim: int, precision: Precision) -> None:
         """Open or create; raises StoreError, listing the differences, if it was made with another fingerprint."""
-        check_fingerprint(folder / "store.json", fingerprint | {"dim": dim, "features": precision})
+        made_with = fingerprint | {"dim": dim, "features": precision}
+        check_fingerprint(folder / "store.json", made_with, ("shards/*.parquet", "rows/*.parquet"))
         self._open(folder)
 
     @classmethod
@@ -119,7 +123,8 @@ class Store:
         placed = finished | {pair for shard in kept for pair in shard.clips}
         rest = sorted(current - placed)
         todo = kept + [Shard(tuple(rest[i : i + shard_size])) for i in range(0, len(rest), shard_size)]
-        plan = {"current": dict(sorted(current)), "unfinished": [list(map(list, shard.clips)) for shard in todo]}
+        described = {clip.id: {"key": clip.key, **_whereabouts(clip)} for clip in sorted(clips, key=lambda clip: clip.id)}
+        plan = {"current": described, "unfinished": [list(map(list, shard.clips)) for shard in todo]}
         write_json(self.folder / "plan.json", plan)
         return todo
 
@@ -128,15 +133,8 @@ class Store:
 
     def add_row(self, clip: Clip, row: Row, feature: NDArray[np.float32] | None) -> None:
         """Keep one clip's row until its shard is whole. `feature` is None exactly when the clip has no score."""
-        identity: Row = {
-            "id": clip.id,
-            "key": clip.key,
-            "name": clip.name,
-            "path": None if clip.path is None else str(clip.path),
-            "caption": clip.caption,
-            "sha256": clip.sha256,
-            "extra": json.dumps(dict(clip.extra), default=str, ensure_ascii=False),
-        }
+        identity: Row = {"id": clip.id, "key": clip.key, "caption": clip.caption, "sha256": clip.sha256}
+        identity |= _whereabouts(clip)
         packed = None if feature is None else feature.astype(self.precision).tobytes()
         table = pa.Table.from_pylist([row | identity | {"feature": packed}], schema=self.schema)
         self._write(self._row_file(clip.id, clip.key), table)
@@ -163,15 +161,23 @@ class Store:
         return count
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The current clips' rows, shard by shard; a clip that several shards hold comes once."""
+        """The current clips' rows, shard by shard; a clip that several shards hold comes once.
+
+        Where a clip lies and the manifest's other columns are told as the plan has them: files may have moved since.
+        """
         current = self._plan()["current"]
         seen: set[str] = set()
         for file in self._shard_files():
             pairs = self._pairs(file)
-            wanted = [current.get(name) == key and name not in seen for name, key in pairs]
+            wanted = [current.get(name, {}).get("key") == key and name not in seen for name, key in pairs]
             seen |= {name for (name, _), want in zip(pairs, wanted, strict=True) if want}
             if any(wanted):
-                yield self._read(file, columns).filter(pa.array(wanted))
+                ids = [name for (name, _), want in zip(pairs, wanted, strict=True) if want]
+                table = self._read(file, columns).filter(pa.array(wanted))
+                for column in WHEREABOUTS & set(table.column_names):
+                    told = pa.array([current[name][column] for name in ids], pa.string())
+                    table = table.set_column(table.schema.get_field_index(column), column, told)
+                yield table
 
     def rows(self, columns: Sequence[str] | None = None) -> list[Row]:
         """All current clips' rows but for their features, in order of id."""
@@ -182,6 +188,11 @@ class Store:
         """How many current clips no finished shard holds yet."""
         held = {row["id"] for row in self.rows(["id"])}
         return len(self._plan()["current"].keys() - held)
+
+    @property
+    def state(self) -> str:
+        """A digest of what a score of this store depends on: its fingerprint and its current clips."""
+        return digest(self.mark.decode(), json.dumps({name: clip["key"] for name, clip in self._plan()["current"].items()}))
 
     def unpack(self, table: pa.Table) -> NDArray[np.float32]:
         """Features float32 [rows, dim] of a table whose rows all have one."""
@@ -232,3 +243,11 @@ class Store:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="none", use_dictionary=False, write_statistics=False)
         write_atomic(file, sink.getvalue().to_pybytes())
+
+
+def _whereabouts(clip: Clip) -> dict[str, str | None]:
+    return {
+        "name": clip.name,
+        "path": None if clip.path is None else str(clip.path),
+        "extra": json.dumps(dict(clip.extra), default=str, ensure_ascii=False),
+    }

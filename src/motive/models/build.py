@@ -1,5 +1,6 @@
 """Build a Wan folder with random weights: diffusers' own classes throughout, small enough for a laptop, no network."""
 
+import shutil
 import string
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,13 @@ def build_wan(folder: Path, denoiser: dict[str, Any] | None = None, seed: int = 
         vae = AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
         transformer = WanTransformer3DModel(**settings)
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    # Aside first: a folder must never lie here without its note.
+    aside = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
     with without_bars():
-        WanPipeline(tokenizer, encoder, vae, scheduler, transformer).save_pretrained(folder)
-    (folder / "UNTRAINED").write_text("The weights in this folder are random numbers: it generates noise.\n")
+        WanPipeline(tokenizer, encoder, vae, scheduler, transformer).save_pretrained(aside)
+    (aside / "UNTRAINED").write_text("The weights in this folder are random numbers: it generates noise.\n")
+    aside.replace(folder)
 
 
 def _tokenizer() -> Any:

@@ -126,7 +126,7 @@ class WanModel:
                 self.folder, subfolder="text_encoder", dtype=self.dtype, use_safetensors=True
             )
         with loading(self.folder, "tokenizer"):
-            tokenizer = AutoTokenizer.from_pretrained(self.folder, subfolder="tokenizer")
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, subfolder="tokenizer", trust_remote_code=False)
         return tokenizer, encoder.to(self.device).eval().requires_grad_(False)
 
     def free(self) -> None:

@@ -68,7 +68,7 @@ class ClipTable:
 
         Relative paths start from the manifest's folder.
         root: the folder that every path must stay inside, also through links; by default the manifest's own.
-        columns: names for "video", "caption", "id" or "sha256" where they are not among `COLUMNS`.
+        columns: names for "video", "caption", "id" or "sha256" where they are not among `COLUMNS`; a folder has its own.
 
         Raises ManifestError if the manifest as a whole is unreadable, empty, or has no column of videos.
         """
@@ -96,10 +96,10 @@ def _column_names(source: Path, rows: list[Row], columns: Mapping[str, str]) -> 
         raise ManifestError(f"{source}: holds no clips")
     present = {name for row in rows for name in row.values}
     for meaning, name in columns.items():
-        if name not in present:
+        if name not in present and not source.is_dir():
             raise ManifestError(f"{source}: no column {name!r} for {meaning}; it has {', '.join(sorted(present))}")
     found = {
-        meaning: columns.get(meaning) or next((name for name in known if name in present), None)
+        meaning: next((name for name in (columns.get(meaning), *known) if name in present), None)
         for meaning, known in COLUMNS.items()
     }
     if found["video"] is None and present:
@@ -133,14 +133,19 @@ def _clip(row: Row, names: Mapping[str, str | None], base: Path, root: Path) -> 
         promised = cell("sha256").lower()
         if actual and promised and promised != actual:
             problem = f"its sha256 is {actual[:12]}..., the manifest says {promised[:12]}...: the file was changed or damaged"
-    key = digest("clip", actual, caption) if actual else digest("unreadable", row.where, name, caption)
     given = cell("id")
     if given and (len(given) > 200 or not given.isprintable()):
         problem, given = problem or "its id is longer than 200 characters or holds control characters", ""
+    key = digest("clip", actual or "", caption) if problem is None else _unusable(row.where, name, caption, problem)
     extra = {column: value for column, value in row.values.items() if column and column not in names.values()}
     shown = name[:PATH_LIMIT].encode(errors="backslashreplace").decode()
     where = row.where.encode(errors="backslashreplace").decode()
     return Clip(given or key[:16], key, shown, caption, path, actual, where, problem, extra)
+
+
+def _unusable(where: str, name: str, caption: str, problem: str) -> str:
+    """The key of a clip with a problem: its own, so that it shares nothing with a good clip, and gone with the problem."""
+    return digest("unusable", where, name, caption, problem)
 
 
 def _resolve(name: str, base: Path, root: Path) -> tuple[Path | None, str | None]:
@@ -176,10 +181,8 @@ def _without_repetitions(clips: Iterable[Clip]) -> tuple[tuple[Clip, ...], tuple
             continue
         if first is not None:
             problem = f"its id {clip.id!r} is already that of {first.where}, another clip"
-            clip = Clip(clip.key[:16], clip.key, clip.name, clip.caption, None, None, clip.where, problem, clip.extra)
-            if clip.id in by_id:
-                duplicates.append(f"{clip.where} ({clip.name}) repeats an id a further time: left out")
-                continue
+            key = _unusable(clip.where, clip.name, clip.caption, problem)
+            clip = Clip(key[:16], key, clip.name, clip.caption, None, None, clip.where, problem, clip.extra)
         elif clip.sha256 and clip.sha256 in by_file:
             other = by_file[clip.sha256]
             duplicates.append(f"{clip.where} ({clip.name}) is the same video as {other.where} ({other.name}): both kept")
