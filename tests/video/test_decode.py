@@ -612,7 +612,7 @@ def test_damage_anywhere_gives_frames_or_a_clip_error_and_nothing_else(busy_file
 
 
 THREADS = """
-import os, sys, threading
+import os, sys, threading, time
 import av, numpy
 from pathlib import Path
 from motive.video.decode import Sampling, decode
@@ -621,7 +621,8 @@ def watch():
     global most
     while not done:
         most = max(most, len(os.listdir("/proc/self/task")) - 1)
-watcher = threading.Thread(target=watch)
+        time.sleep(0.0005)
+watcher = threading.Thread(target=watch, daemon=True)
 watcher.start()
 for _ in range(5):
     decode(Path(sys.argv[1]), Sampling(25, 16, 48, 64))
