@@ -296,8 +296,9 @@ def test_help_names_every_verb() -> None:
 
 
 def test_the_demo_runs_on_what_it_renders(tmp_path, capsys) -> None:
-    code, out, _ = call(capsys, "demo", str(tmp_path / "demo"), "--clips", "8", "--json")
+    code, out, _ = call(capsys, "demo", str(tmp_path / "demo"), "--clips", "1", "--json")
     assert code == 0
     facts = json.loads(out)
-    assert (facts["pool"], facts["queries"], facts["failed"]) == (8, 3, [])
+    assert (facts["pool"], facts["queries"], facts["failed"]) == (10 + 1 + 3 + 4, 10, [])
+    assert [row[0] for row in facts["table"][1:3]] == ["Motive, preset: best", "Motive, preset: paper"]
     assert Path(facts["sheet"]).exists()

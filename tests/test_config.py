@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from motive.config import Config, differences, dump_config, load_config
+from motive.config import PRESETS, Config, differences, dump_config, load_config
 from motive.errors import ConfigError
+from motive.sigmas import spread_sigmas
 
 MINIMAL = "out: run\npool: clips\nqueries: wanted\nmodel:\n  path: some/model\n"
 
@@ -149,3 +150,88 @@ def test_every_setting_is_documented() -> None:
         return names
 
     assert undocumented(Config) == []
+
+
+def test_the_paper_preset_has_the_papers_constants(tmp_path) -> None:
+    config = load_config(write(tmp_path, MINIMAL + "preset: paper\n"))
+    gradients = config.gradients
+    assert gradients.sigmas == (0.75075,)
+    assert (gradients.draws, gradients.error, gradients.weighting) == (1, "whole", "motion")
+    assert (gradients.projector, gradients.dim) == ("fastfood", 512)
+    assert (config.motion.floor, config.motion.quantiles, config.motion.camera) == (0, None, "keep")
+    assert config.influence.hessian == "identity"
+    assert config.selection.keep == 0.1
+    video = config.video
+    assert (video.frames, video.fps, video.height, video.width) == (81, 16.0, 480, 832)
+
+
+def test_the_defaults_are_the_papers_but_for_the_floor(tmp_path) -> None:
+    plain, paper = load_config(write(tmp_path, MINIMAL)), load_config(write(tmp_path, MINIMAL + "preset: paper\n"))
+    changes = differences(plain.model_dump(mode="json"), paper.model_dump(mode="json"))
+    assert changes == ["gradients.draws: stored None, now 1", "motion.floor: stored 0.25, now 0.0"]
+
+
+def test_the_best_preset_averages_directions_over_the_schedule_through_a_kernel(tmp_path) -> None:
+    config = load_config(write(tmp_path, MINIMAL + "preset: best\n"))
+    gradients = config.gradients
+    assert gradients.draws == len(gradients.sigmas)
+    assert gradients.sigmas == spread_sigmas(len(gradients.sigmas))
+    assert gradients.average == "directions"
+    assert config.influence.hessian == "kernel"
+    assert config.motion.floor == 0.25
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_the_same_in_a_file_and_among_the_settings(tmp_path, preset) -> None:
+    in_file = load_config(write(tmp_path, MINIMAL + f"preset: {preset}\n"))
+    assert load_config(write(tmp_path, MINIMAL), [f"preset={preset}"]) == in_file
+    other = next(name for name in PRESETS if name != preset)
+    assert load_config(write(tmp_path, MINIMAL + f"preset: {other}\n"), [f"preset={preset}"]) == in_file
+    assert load_config(write(tmp_path, MINIMAL)) != in_file
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("place", ["file", "settings"])
+def test_what_is_set_beside_a_preset_wins_and_leaves_the_rest_of_its_section(tmp_path, preset, place) -> None:
+    alone = load_config(write(tmp_path, MINIMAL), [f"preset={preset}"])
+    if place == "file":
+        own = "gradients:\n  dim: 64\n  sigmas: [0.3]\ninfluence: {hessian: identity}\nmotion: {tracker: farneback}\n"
+        config = load_config(write(tmp_path, MINIMAL + own + f"preset: {preset}\n"))
+    else:
+        own = ["gradients.dim=64", "gradients.sigmas=[0.3]", "influence.hessian=identity", "motion.tracker=farneback"]
+        config = load_config(write(tmp_path, MINIMAL), [*own, f"preset={preset}"])
+    assert (config.gradients.dim, config.gradients.sigmas) == (64, (0.3,))
+    assert (config.influence.hessian, config.motion.tracker) == ("identity", "farneback")
+    assert config.gradients == alone.gradients.model_copy(update={"dim": 64, "sigmas": (0.3,)})
+    assert config.motion == alone.motion.model_copy(update={"tracker": "farneback"})
+
+
+def test_a_preset_is_never_changed_by_what_is_set_beside_it(tmp_path) -> None:
+    before = load_config(write(tmp_path, MINIMAL), ["preset=best"])
+    load_config(write(tmp_path, MINIMAL), ["preset=best", "gradients.dim=64", "gradients.sigmas=[0.3]"])
+    assert load_config(write(tmp_path, MINIMAL), ["preset=best"]) == before
+
+
+@pytest.mark.parametrize("wrong", ["papre", "3", "[best]", "{best: 1}", "", "Best"])
+def test_an_unknown_preset_is_refused_with_the_names_there_are(tmp_path, wrong) -> None:
+    for text, settings in ((f"preset: {wrong}\n", []), ("", [f"preset={wrong}"])):
+        with pytest.raises(ConfigError, match="preset: there are paper, best"):
+            load_config(write(tmp_path, MINIMAL + text), settings)
+
+
+def test_what_is_wrong_beside_a_preset_is_named_as_ever(tmp_path) -> None:
+    with pytest.raises(ConfigError, match=r"gradients\.dims: no such setting; did you mean dim\?"):
+        load_config(write(tmp_path, MINIMAL), ["preset=best", "gradients.dims=3"])
+    with pytest.raises(ConfigError, match="gradients: "):
+        load_config(write(tmp_path, MINIMAL), ["preset=best", "gradients=3"])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_resolved_configuration_says_what_a_preset_meant_and_not_its_name(tmp_path, preset) -> None:
+    config = load_config(write(tmp_path, MINIMAL), [f"preset={preset}", "gradients.dim=77"])
+    dumped = dump_config(config)
+    assert "preset" not in yaml.safe_load(dumped)
+    assert yaml.safe_load(dumped)["gradients"]["dim"] == 77
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "motive.yaml").write_text(dumped)
+    assert load_config(tmp_path / "run") == config

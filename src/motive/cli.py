@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from motive.attribution.selection import UNTRAINED
 from motive.config import Config, load_config
 from motive.errors import MotiveError
+from motive.lab.commands import app as lab_app
 from motive.progress import Progress, Silent, for_terminal
 from motive.text import printable
 
@@ -130,7 +131,8 @@ def score(source: Source = None, settings: Settings = None, as_json: AsJson = Fa
     clips, queries = scores.influence.shape
     file = config.out / "scores.parquet"
     facts = {"clips": clips, "queries": queries, "error_bar": scores.error_bar, "trained": scores.trained, "file": str(file)}
-    line = f"scored {clips} clips against {queries} queries, each to about +-{scores.error_bar:.3f}: {file}"
+    within = "" if scores.error_bar is None else f", each to about +-{scores.error_bar:.3f}"
+    line = f"scored {clips} clips against {queries} queries{within}: {file}"
     _print(as_json, facts, [line, *([] if scores.trained else [UNTRAINED])])
 
 
@@ -160,18 +162,22 @@ def export(source: Source = None, settings: Settings = None, as_json: AsJson = F
 def show(
     source: Source = None,
     sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet of best and worst clips, a PNG.")] = None,
+    query: Annotated[str | None, typer.Option(help="Make the sheet for this query alone: its id or its file's stem.")] = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """The ranking of a run, what failed in it and why."""
     from motive import verbs
-    from motive.report.sheet import write_sheet
+    from motive.report.sheet import write_query_sheet, write_sheet
 
     config = _config(source, settings)
     shown = verbs.show(config)
     lines = [shown.text, *(f"not scored: {line}" for line in shown.not_scored)]
     if sheet is not None:
-        write_sheet(config, sheet)
+        if query is None:
+            write_sheet(config, sheet)
+        else:
+            write_query_sheet(config, query, sheet)
         lines.append(f"contact sheet: {sheet}")
     _print(as_json, asdict(shown), lines)
 
@@ -207,21 +213,28 @@ def build_model(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put everything.")] = Path("demo"),
-    clips: Annotated[int, typer.Option(help="How many clips to render.", min=4)] = 40,
+    clips: Annotated[
+        int, typer.Option(help="How many clips of each of ten motions; half as many of each control.", min=1)
+    ] = 16,
     as_json: AsJson = False,
 ) -> None:
-    """Render a small pool of moving shapes and run the whole method on it."""
+    """Render a pool whose motion is known, run the whole method on it, and say how right it was."""
     from motive import verbs
-    from motive.lab.demo import set_up_demo
-    from motive.report.sheet import write_sheet
+    from motive.lab.demo import run_demo
+    from motive.lab.suite import SuiteSpec
 
-    config = set_up_demo(folder.resolve(), clips, _progress(as_json))
-    done = verbs.run(config, _progress(as_json))
-    sheet = config.out / "sheet.png"
-    write_sheet(config, sheet)
-    shown = verbs.show(config)
-    lines = [*_counts(done), "", shown.text, "", f"contact sheet: {sheet}", f"for trainers: {config.out / 'export'}"]
-    _print(as_json, asdict(done) | asdict(shown) | {"sheet": str(sheet)}, lines)
+    few = max(1, clips // 2)
+    spec = SuiteSpec("demo", 0, clips, 1, static_clips=few, camera_clips=few, cartoon_clips=few)
+    done = run_demo(folder.resolve(), spec, _progress(as_json))
+    shown = verbs.show(done.config)
+    lines = [*_counts(done.indexed), "", shown.text, "", "Clips with the query's motion in the best tenth of the pool:", ""]
+    lines += [f"{row[0]:24} {row[1]:20} {row[2]:20} {row[3]}" for row in done.table]
+    lines += ["", f"contact sheet of one query: {done.sheet}", f"for trainers: {done.config.out / 'export'}"]
+    facts = {"table": done.table, "sheet": str(done.sheet)}
+    _print(as_json, asdict(done.indexed) | asdict(shown) | facts, lines)
+
+
+app.add_typer(lab_app, name="lab")
 
 
 def main() -> None:

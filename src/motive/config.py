@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from motive.errors import ConfigError
+from motive.sigmas import spread_sigmas
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -67,6 +68,13 @@ class GradientSection(Section):
     """motion: the loss is weighted by the motion mask; uniform: whole video, the paper's 'without mask'."""
     sigmas: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.75075,), min_length=1)
     """Noise levels; gradients at several are averaged. The paper's one is t = 750.75 of 1000."""
+    draws: int | None = Field(None, ge=1, le=4096)
+    """Gradients averaged for each clip, each with a noise of its own; draw k takes the k-th of `sigmas`, in turn. By default
+    one a sigma."""
+    average: Literal["gradients", "directions"] = "gradients"
+    """What is averaged over draws: gradients, where a draw with a large one counts more, or their directions."""
+    error: Literal["whole", "temporal"] = "whole"
+    """whole: the denoiser's error as it is (paper); temporal: its deviation from its own mean over time, where looks cancel."""
     projector: Literal["fastfood", "gaussian", "exact"] = "fastfood"
     """exact stores whole gradients; gaussian draws a dense matrix; both are for small models."""
     dim: int = Field(512, ge=1, le=8192)
@@ -82,6 +90,12 @@ class StoreSection(Section):
     """Clips a shard."""
     cache: bool = True
     """Keep prepared inputs on disk, so that attributing again decodes nothing."""
+
+
+class InfluenceSection(Section):
+    hessian: Literal["identity", "kernel"] = "identity"
+    """What stands for the inverse Hessian between two features: nothing (paper), or the damped inverse of the pool's own
+    covariance, which discounts the directions that all clips share."""
 
 
 class SelectionSection(Section):
@@ -122,8 +136,38 @@ class Config(Section):
     motion: MotionSection = MotionSection()
     gradients: GradientSection = GradientSection()
     store: StoreSection = StoreSection()
+    influence: InfluenceSection = InfluenceSection()
     selection: SelectionSection = SelectionSection()
     export: ExportSection = ExportSection()
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "motion": {"floor": 0.0, "quantiles": None, "camera": "keep"},
+        "gradients": {
+            "weighting": "motion",
+            "sigmas": [0.75075],
+            "draws": 1,
+            "error": "whole",
+            "projector": "fastfood",
+            "dim": 512,
+        },
+        "influence": {"hessian": "identity"},
+        "selection": {"keep": 0.1},
+    },
+    "best": {
+        "gradients": {
+            "weighting": "motion",
+            "sigmas": list(spread_sigmas(16)),
+            "draws": 16,
+            "average": "directions",
+            "dim": 2048,
+        },
+        "influence": {"hessian": "kernel"},
+    },
+}
+"""Settings that `preset: NAME` stands for, under whatever is set beside it. paper: the method as published, but for its
+tracker; best: what attributes best in the lab (docs/results.md)."""
 
 
 def load_config(source: Path | None = None, settings: Iterable[str] = ()) -> Config:
@@ -140,13 +184,19 @@ def load_config(source: Path | None = None, settings: Iterable[str] = ()) -> Con
     overrides = [_parse_setting(setting) for setting in settings]
     _resolve_paths(tree, base)
     for keys, value in overrides:
-        _put(tree, keys, value)
+        if keys == ["preset"]:
+            for section, chosen in _preset(value, "the settings").items():
+                for key, setting in chosen.items():
+                    _put(tree, [section, key], setting)
+        else:
+            _put(tree, keys, value)
     _resolve_paths(tree, Path.cwd())
     return parse_config(tree, str(source) if source is not None else "the settings")
 
 
 def parse_config(tree: Mapping[str, Any], where: str) -> Config:
-    """Validate a tree of plain values; `where` names it in errors."""
+    """Validate a tree of plain values; `where` names it in errors. A key `preset` gives way to what it stands for."""
+    tree = _expand_preset(tree, where)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -221,6 +271,22 @@ def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
             raise ConfigError(f"--set {'.'.join(keys)}: {key} is a value, not a section")
         tree = below
     tree[keys[-1]] = value
+
+
+def _expand_preset(tree: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    if "preset" not in tree:
+        return tree
+    whole: dict[str, Any] = {key: value for key, value in tree.items() if key != "preset"}
+    for name, section in _preset(tree["preset"], where).items():
+        own = whole.get(name, {})
+        whole[name] = section | own if isinstance(own, dict) else own
+    return whole
+
+
+def _preset(name: object, where: str) -> dict[str, Any]:
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ConfigError(f"{where} cannot be used:\n  preset: there are {', '.join(PRESETS)} (it is {name!r})")
+    return PRESETS[name]
 
 
 def _resolve_paths(tree: dict[str, Any], base: Path) -> None:

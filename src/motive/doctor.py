@@ -73,7 +73,7 @@ def _codecs() -> str:
 def _self_test() -> str:
     """One rendered clip as pool and as query, through a model with random weights: its influence on itself is 1."""
     from motive.config import parse_config
-    from motive.lab.shapes import Looks, render
+    from motive.lab.world import FPS, Looks, Spec, render
     from motive.models.build import build_wan
     from motive.verbs import index, score
     from motive.video.write import write_video
@@ -81,7 +81,8 @@ def _self_test() -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build_wan(folder / "model")
-        write_video(folder / "clips" / "clip.mp4", render("bounce", Looks("disc", "red", 0.15, 100), 0), 24)
+        looks = Looks("disc", "red", "striped", "large", "grey", "bright")
+        write_video(folder / "clips" / "clip.mp4", render(0, Spec("bounce", looks)).frames, FPS)
         tree = {
             "out": folder / "run",
             "pool": folder / "clips",

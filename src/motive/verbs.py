@@ -31,7 +31,7 @@ from motive.attribution.selection import Selection, save_selection
 from motive.attribution.selection import select as choose
 from motive.attribution.store import Row, Shard, Store
 from motive.config import Config, differences, dump_config
-from motive.errors import ClipError, StoreError
+from motive.errors import ClipError, ConfigError, StoreError
 from motive.files import read_jsonl, write_atomic
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
@@ -105,7 +105,8 @@ def index(config: Config, progress: Progress | None = None, retry_failed: bool =
 
 def score(config: Config) -> Scores:
     """Influence of the indexed pool on the indexed queries; written to scores.parquet."""
-    scores = score_stores(*(Store.open(config.out / which) for which in WHICH))
+    pool, queries = (Store.open(config.out / which) for which in WHICH)
+    scores = score_stores(pool, queries, config.influence.hessian)
     save_scores(scores, config.out / "scores.parquet")
     return scores
 
@@ -184,6 +185,10 @@ def _begin(config: Config, progress: Progress, retry_failed: bool = False) -> _W
     model = load_model(source.path, config.gradients.sigmas, source.device, source.dtype, source.revision)
     shape = model.latent_shape(config.video.frames, config.video.height, config.video.width)
     # Whatever can be wrong with the settings comes before the first file.
+    if config.gradients.error == "temporal" and shape[1] == 1:
+        raise ConfigError(
+            "gradients.error is temporal, but a clip of so few frames has one latent frame and nothing changes in it"
+        )
     made_with = prepared_fingerprint(config, model)
     fingerprint, dim = feature_fingerprint(config, model, made_with), feature_dim(config, model)
     prepared = PreparedFolder(config.out / "prepared", made_with)

@@ -1,5 +1,6 @@
 """The whole pipeline, from video files to influence, against the plain float64 method."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,15 @@ import torch
 
 import motive
 from motive.attribution.features import clip_attributor
-from motive.attribution.prepare import PreparedFolder
+from motive.attribution.prepare import Prepared, PreparedFolder
 from motive.config import Config, load_config
+from motive.errors import StoreError
+from motive.gradients.capture import Gradient
 from motive.gradients.loss import shared_noise
+from motive.models.base import VideoModel
 from motive.models.registry import load_model
 from motive.motion.trackers import TRACKERS
-from motive.verbs import index, read_clips, score, select
+from motive.verbs import index, prepare, read_clips, score, select
 from motive.video.decode import Sampling, decode
 from tests.conftest import settings
 from tests.reference import method
@@ -141,7 +145,7 @@ def test_attributing_again_decodes_nothing(pool_folder, query_folder, tiny_wan, 
 def test_prepared_inputs_come_back_as_they_were(pool_folder, query_folder, tiny_wan, tmp_path) -> None:
     config = load_config(None, settings(pool_folder, query_folder, tiny_wan, tmp_path / "run"))
     index(config)
-    fingerprint = __import__("json").loads((tmp_path / "run/prepared/prepared.json").read_text())
+    fingerprint = json.loads((tmp_path / "run/prepared/prepared.json").read_text())
     folder = PreparedFolder(tmp_path / "run" / "prepared", fingerprint)
     clip = read_clips(config, "pool").clips[0]
     prepared = folder.load(clip)
@@ -164,3 +168,107 @@ def test_the_public_names_are_the_verbs() -> None:
 def test_fixtures_show_real_motion(pool_folder: Path) -> None:
     frames = decode(pool_folder / "clip3.mp4", Sampling(9, 16, 48, 64)).frames
     assert np.median(np.abs(TRACKERS["dis"](frames)[4, 20:28, 20:40, 0])) > 0.5
+
+
+@pytest.fixture(scope="module")
+def moving(pool_folder, query_folder, tiny_wan, tmp_path_factory) -> Prepared:
+    """A clip of the pool, prepared."""
+    out = tmp_path_factory.mktemp("run")
+    config = load_config(None, settings(pool_folder, query_folder, tiny_wan, out))
+    assert prepare(config) == []
+    fingerprint = json.loads((out / "prepared" / "prepared.json").read_text())
+    return PreparedFolder(out / "prepared", fingerprint).load(read_clips(config, "pool").clips[2])
+
+
+def attributed(model: VideoModel, prepared: Prepared, tmp_path: Path, *more: str) -> Gradient:
+    config = load_config(None, settings(tmp_path, tmp_path, tmp_path, tmp_path, "gradients.projector=exact", *more))
+    return clip_attributor(config, model)(prepared)
+
+
+def true_gradients(model: VideoModel, prepared: Prepared, sigmas: list[float], temporal: bool = False) -> list[np.ndarray]:
+    """The reference gradient of each draw alone: its own noise, and its noise level."""
+    return [
+        method.gradient(
+            model.denoiser,
+            prepared.latents,
+            prepared.text,
+            prepared.mask,
+            shared_noise(0, prepared.latents.shape, draw),
+            [sigma],
+            temporal,
+        )
+        for draw, sigma in enumerate(sigmas)
+    ]
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
+def off(gradient: Gradient, vector: np.ndarray) -> float:
+    """How far a feature is from a vector's direction, at its worst number, against its largest."""
+    return float(abs(gradient.feature.numpy() - unit(vector)).max() / abs(unit(vector)).max())
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_the_temporal_error_gives_the_reference_gradient(model, moving, tmp_path, draws) -> None:
+    found = attributed(model, moving, tmp_path, "gradients.error=temporal", f"gradients.draws={draws}")
+    noises = [shared_noise(0, moving.latents.shape, draw) for draw in range(draws)]
+    sigmas = [0.75075] * draws
+    true = method.gradient(model.denoiser, moving.latents, moving.text, moving.mask, noises, sigmas, temporal=True)
+    assert off(found, true) < 1e-4
+    assert found.projected_norm == pytest.approx(np.linalg.norm(true), rel=1e-4)
+    whole = attributed(model, moving, tmp_path, f"gradients.draws={draws}")
+    assert off(whole, true) > 1e-2
+
+
+def test_several_draws_at_one_noise_level_have_a_noise_each(model, moving, tmp_path) -> None:
+    found = attributed(model, moving, tmp_path, "gradients.draws=3")
+    single = true_gradients(model, moving, [0.75075] * 3)
+    assert off(found, np.mean(single, axis=0)) < 1e-4
+    assert found.projected_norm == pytest.approx(np.linalg.norm(np.mean(single, axis=0)), rel=1e-4)
+    assert found.norm == pytest.approx(np.sqrt(np.mean([gradient @ gradient for gradient in single])), rel=1e-4)
+    for one in single:
+        assert off(found, one) > 1e-2
+
+
+def test_one_draw_is_the_default_and_the_first_of_several(model, moving, tmp_path) -> None:
+    default, one = (attributed(model, moving, tmp_path, *more) for more in ([], ["gradients.draws=1"]))
+    assert torch.equal(default.feature, one.feature)
+    assert off(one, true_gradients(model, moving, [0.75075])[0]) < 1e-4
+
+
+@pytest.mark.parametrize(("draws", "levels"), [(None, [0.3, 0.6]), (1, [0.3]), (2, [0.3, 0.6]), (5, [0.3, 0.6, 0.3, 0.6, 0.3])])
+def test_draws_take_the_noise_levels_in_turn_and_by_default_each_once(model, moving, tmp_path, draws, levels) -> None:
+    more = ["gradients.sigmas=[0.3, 0.6]"] + ([] if draws is None else [f"gradients.draws={draws}"])
+    assert off(attributed(model, moving, tmp_path, *more), np.mean(true_gradients(model, moving, levels), axis=0)) < 1e-4
+
+
+def test_what_is_averaged_is_gradients_or_their_directions(model, moving, tmp_path) -> None:
+    """At noise levels whose gradients differ in length, so that the two means differ."""
+    common = ["gradients.sigmas=[0.1, 0.95]", "gradients.draws=4"]
+    gradients, directions = (
+        attributed(model, moving, tmp_path, *common, f"gradients.average={what}") for what in ("gradients", "directions")
+    )
+    single = true_gradients(model, moving, [0.1, 0.95] * 2)
+    mean, mean_direction = np.mean(single, axis=0), np.mean([unit(gradient) for gradient in single], axis=0)
+    assert off(gradients, mean) < 1e-4
+    assert off(directions, mean_direction) < 1e-4
+    assert off(gradients, mean_direction) > 1e-2
+    assert directions.norm == pytest.approx(gradients.norm, rel=1e-5)
+    assert directions.loss == pytest.approx(gradients.loss, rel=1e-5)
+    assert directions.feature.norm() == pytest.approx(1)
+
+
+def test_directions_of_one_draw_are_its_gradient(model, moving, tmp_path) -> None:
+    one, other = (attributed(model, moving, tmp_path, f"gradients.average={w}") for w in ("gradients", "directions"))
+    assert torch.allclose(one.feature, other.feature, atol=1e-7)
+    assert one.projected_norm == pytest.approx(other.projected_norm)
+
+
+def test_features_of_other_draws_or_errors_do_not_mix(pool_folder, query_folder, tiny_wan, tmp_path) -> None:
+    common = settings(pool_folder, query_folder, tiny_wan, tmp_path / "run")
+    index(load_config(None, common))
+    for more in ("gradients.draws=2", "gradients.error=temporal", "gradients.average=directions"):
+        with pytest.raises(StoreError, match=more.split("=")[0] + ": stored"):
+            index(load_config(None, [*common, more]))

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from motive.errors import ClipError
-from motive.gradients.capture import project_gradient, squared_norm
-from motive.gradients.loss import clip_loss, motion_loss, shared_noise
+from motive.gradients.capture import Gradient, mean_direction, project_gradient, squared_norm
+from motive.gradients.loss import clip_loss, motion_loss, shared_noise, temporal_residual
 from motive.gradients.projection import Exact, Fastfood
 from tests.reference import method
 
@@ -50,7 +50,7 @@ def test_a_mask_of_ones_gives_the_plain_gradient(model, inputs) -> None:
         model.denoiser, exact(model.denoiser), [lambda: clip_loss(model, latents, text, torch.ones_like(mask), noise, 0.75)]
     )
     denoiser = model.denoiser
-    model.error(latents[None], [text], noise[None], 0.75).mean().backward()
+    model.error(latents[None], [text], noise[None], 0.75).square().mean().backward()
     plain = torch.cat([p.grad.flatten() for _, p in sorted(denoiser.named_parameters())])
     assert torch.allclose(masked.feature, plain / plain.norm(), atol=1e-7)
 
@@ -71,7 +71,7 @@ def test_a_factor_on_the_loss_changes_nothing_but_the_norm(model, inputs) -> Non
 
 def test_the_loss_is_a_mean_over_every_latent_element() -> None:
     error, mask = torch.rand(2, 3, 4, 5, 6), torch.rand(2, 4, 5, 6)
-    expected = [np.mean([(mask[b] * error[b, c]).numpy() for c in range(3)]) for b in range(2)]
+    expected = [np.mean([(mask[b] * error[b, c] ** 2).numpy() for c in range(3)]) for b in range(2)]
     assert motion_loss(error, mask).tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -130,3 +130,88 @@ def test_the_noise_is_one_draw_that_depends_on_the_seed_alone() -> None:
     noise = shared_noise(0, (16, 21, 30, 52))
     assert abs(noise.mean()) < 0.01
     assert abs(noise.std() - 1) < 0.01
+
+
+def test_draws_of_the_noise_are_independent_and_the_first_is_the_one_draw() -> None:
+    shape = (16, 5, 30, 52)
+    draws = [shared_noise(3, shape, draw) for draw in range(4)]
+    assert torch.equal(draws[0], shared_noise(3, shape))
+    assert torch.equal(draws[2], shared_noise(3, shape, 2))
+    for n, one in enumerate(draws):
+        assert abs(one.std() - 1) < 0.01
+        for other in draws[:n]:
+            assert abs((one * other).mean()) < 5 / one.numel() ** 0.5
+
+
+def test_an_error_that_stays_the_same_in_time_leaves_no_temporal_residual() -> None:
+    torch.manual_seed(0)
+    error = torch.randn(2, 3, 1, 5, 6).expand(-1, -1, 4, -1, -1)
+    assert temporal_residual(error).abs().max() < 1e-6
+    assert temporal_residual(error).shape == error.shape
+
+
+def test_a_temporal_residual_sums_to_zero_over_time_at_every_place() -> None:
+    torch.manual_seed(0)
+    residual = temporal_residual(torch.randn(2, 3, 4, 5, 6) + 10)
+    assert residual.sum(dim=2).abs().max() < 1e-4
+    assert residual.abs().mean() > 0.5
+
+
+def test_an_error_of_mean_zero_in_time_is_its_own_temporal_residual() -> None:
+    torch.manual_seed(0)
+    error = torch.randn(2, 3, 4, 5, 6)
+    error[:, :, 3] = -error[:, :, :3].sum(dim=2)
+    assert torch.allclose(temporal_residual(error), error, atol=1e-6)
+    constant = torch.randn(2, 3, 1, 5, 6)
+    assert torch.allclose(temporal_residual(error + constant), error, atol=1e-5)
+
+
+@pytest.mark.parametrize("sigmas", [[0.75075], [0.3, 0.6, 0.9]])
+def test_the_temporal_gradient_is_the_reference_gradient(model, inputs, sigmas) -> None:
+    latents, text, mask, noise = inputs
+    losses = [lambda s=s: clip_loss(model, latents, text, mask, noise, s, temporal_residual) for s in sigmas]
+    streamed = project_gradient(model.denoiser, exact(model.denoiser), losses)
+    true = method.gradient(model.denoiser, latents, text, mask, noise, sigmas, temporal=True)
+    assert streamed.projected_norm == pytest.approx(np.linalg.norm(true), rel=1e-5)
+    assert abs(streamed.feature.numpy() - true / np.linalg.norm(true)).max() < 1e-5
+    whole = method.gradient(model.denoiser, latents, text, mask, noise, sigmas)
+    assert whole @ true / np.linalg.norm(whole) / np.linalg.norm(true) < 0.999
+
+
+def test_the_temporal_error_of_a_single_frame_has_no_gradient(model) -> None:
+    shape = model.latent_shape(1, 48, 64)
+    text, noise = model.encode_text(["a disc"])[0], shared_noise(0, shape)
+    with pytest.raises(ClipError, match="zero"):
+        project_gradient(
+            model.denoiser,
+            exact(model.denoiser),
+            [lambda: clip_loss(model, torch.ones(shape), text, torch.ones(shape[1:]), noise, 0.75, temporal_residual)],
+        )
+
+
+def gradient_of(feature: list[float], norm: float = 1.0, loss: float = 0.0) -> Gradient:
+    direction = torch.tensor(feature)
+    return Gradient(direction / direction.norm(), norm, 2 * norm, loss)
+
+
+def test_a_mean_direction_is_that_of_the_features_whatever_their_norms() -> None:
+    features = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.0, 0.8]]
+    mean = mean_direction([gradient_of(f, norm, loss) for f, norm, loss in zip(features, (1, 2, 400), (1, 2, 6), strict=True)])
+    expected = np.mean(features, axis=0)
+    assert mean.feature.tolist() == pytest.approx((expected / np.linalg.norm(expected)).tolist())
+    assert mean.feature.dtype == torch.float32
+    assert mean.projected_norm == pytest.approx(np.sqrt((1 + 4 + 160000) / 3))
+    assert mean.norm == pytest.approx(2 * mean.projected_norm)
+    assert mean.loss == pytest.approx(3)
+
+
+def test_the_mean_direction_of_one_gradient_is_its_own() -> None:
+    one = gradient_of([0.6, 0.0, -0.8], 3.0, 5.0)
+    mean = mean_direction([one])
+    assert torch.allclose(mean.feature, one.feature)
+    assert (mean.projected_norm, mean.norm, mean.loss) == (3, 6, 5)
+
+
+def test_directions_that_cancel_are_an_error_not_a_zero() -> None:
+    with pytest.raises(ClipError, match="cancel"):
+        mean_direction([gradient_of([0.6, -0.8]), gradient_of([-0.6, 0.8], 7.0)])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from motive.errors import ConfigError, ModelError
+from motive.models.base import VideoModel
 from motive.models.build import SMALL, WAN_2_1_1_3B, build_wan
 from motive.models.folder import find_folder
 from motive.models.registry import load_model
@@ -88,7 +89,7 @@ def test_the_error_is_that_of_flow_matching(model) -> None:
         row[: len(embedding)] = embedding
     noisy = 0.24925 * latents + 0.75075 * noise
     predicted = model.denoiser(noisy, torch.tensor([750.75, 750.75]), padded).sample
-    assert torch.allclose(error, (predicted - (noise - latents)) ** 2, atol=1e-5)
+    assert torch.allclose(error, predicted - (noise - latents), atol=1e-5)
 
 
 def test_the_timestep_reaches_a_bfloat16_model_unrounded(tiny_wan) -> None:
@@ -96,10 +97,65 @@ def test_the_timestep_reaches_a_bfloat16_model_unrounded(tiny_wan) -> None:
     seen = []
     model.denoiser.condition_embedder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     text = model.encode_text(["a disc"])
-    model.error(torch.randn(1, 16, 1, 4, 6), text, torch.randn(1, 16, 1, 4, 6), 0.75075).mean().backward()
+    model.error(torch.randn(1, 16, 1, 4, 6), text, torch.randn(1, 16, 1, 4, 6), 0.75075).square().mean().backward()
     assert seen[0].dtype == torch.float32
     assert float(seen[0][0]) == 750.75
     assert {parameter.grad.dtype for parameter in model.denoiser.parameters()} >= {torch.bfloat16}
+
+
+def saying(model: Path, place: Path, tokens: int | None) -> VideoModel:
+    """A copy of a model whose tokenizer says that it takes so many tokens, or says nothing."""
+    folder = place / f"takes {tokens}"
+    shutil.copytree(model, folder)
+    file = folder / "tokenizer" / "tokenizer_config.json"
+    told = json.loads(file.read_text())
+    told.pop("model_max_length", None)
+    file.write_text(json.dumps(told if tokens is None else told | {"model_max_length": tokens}))
+    return load_model(str(folder), [0.75], "cpu")
+
+
+@pytest.mark.parametrize(("tokens", "expected"), [(32, 32), (None, 512), (512, 512), (10**30, 512)])
+def test_text_is_padded_to_the_tokens_that_the_folder_was_trained_with(tiny_wan, tmp_path, tokens, expected) -> None:
+    model = saying(tiny_wan, tmp_path, tokens)
+    seen = []
+    model.denoiser.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
+    text = model.encode_text(["a disc", "a red square moves left"])
+    model.error(torch.randn(2, 16, 1, 4, 6), text, torch.randn(2, 16, 1, 4, 6), 0.75)
+    (padded,) = seen
+    assert padded.shape == (2, expected, TINY["text_dim"])
+    for row, embedding in zip(padded, text, strict=True):
+        assert torch.equal(row[: len(embedding)], embedding)
+        assert row[len(embedding) :].abs().max() == 0
+
+
+def test_a_caption_is_cut_to_the_tokens_that_the_folder_was_trained_with(tiny_wan, tmp_path) -> None:
+    model, plain = saying(tiny_wan, tmp_path, 32), load_model(str(tiny_wan), [0.75], "cpu")
+    long, short = "red disc " * 50, "a red disc"
+    assert len(model.encode_text([long])[0]) == 32
+    assert 100 < len(plain.encode_text([long])[0]) <= 512
+    (embedding,) = model.encode_text([long])
+    assert model.error(torch.randn(1, 16, 1, 4, 6), [embedding], torch.randn(1, 16, 1, 4, 6), 0.75).isfinite().all()
+    assert torch.allclose(model.encode_text([short])[0], plain.encode_text([short])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("per_token", [False, True])
+def test_every_clip_of_a_batch_may_have_a_noise_level_of_its_own(tiny_wan, tmp_path, per_token) -> None:
+    folder = tmp_path / "wan"
+    shutil.copytree(tiny_wan, folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"expand_timesteps": per_token}))
+    model = load_model(str(folder), [0.75], "cpu")
+    torch.manual_seed(0)
+    latents, noise = torch.randn(3, 16, 3, 4, 6), torch.randn(3, 16, 3, 4, 6)
+    text = model.encode_text(["a disc", "a square moves left", ""])
+    sigmas = [0.2, 0.75075, 0.9]
+    together = model.error(latents, text, noise, torch.tensor(sigmas))
+    for n, sigma in enumerate(sigmas):
+        alone = model.error(latents[n : n + 1], text[n : n + 1], noise[n : n + 1], sigma)
+        assert torch.allclose(together[n], alone[0], atol=1e-4)
+        same = model.error(latents, text, noise, sigma)
+        assert torch.allclose(together[n], same[n], atol=1e-4)
+        assert not torch.allclose(together[n], model.error(latents, text, noise, sigmas[n - 1])[n], atol=1e-2)
 
 
 def test_wan_2_2_gets_a_timestep_for_every_token(tiny_wan, tmp_path) -> None:

@@ -42,23 +42,32 @@ def gradient(
     latents: torch.Tensor,
     text: torch.Tensor,
     weight: torch.Tensor,
-    noise: torch.Tensor,
+    noise: torch.Tensor | list[torch.Tensor],
     sigmas: list[float],
+    temporal: bool = False,
 ) -> np.ndarray:
-    """dL_mot / dtheta over all parameters, flattened in order of name, float64 (METHOD.md 2.5, 2.6)."""
+    """dL_mot / dtheta over all parameters, flattened in order of name, float64 (METHOD.md 2.5, 2.6).
+
+    noise: one for every noise level, or one each. temporal: of the error, only its deviation from its mean over time counts.
+    """
     model = copy.deepcopy(denoiser).double()
-    h, eps, w = latents.double(), noise.double(), weight.double()
+    h, w = latents.double(), weight.double()
+    noises = noise if isinstance(noise, list) else [noise] * len(sigmas)
     tokens = torch.zeros(1, 512, text.shape[-1], dtype=torch.float64)
     tokens[0, : len(text)] = text.double()
     total = torch.zeros((), dtype=torch.float64)
-    for sigma in sigmas:
+    for sigma, drawn in zip(sigmas, noises, strict=True):
+        eps = drawn.double()
         z = (1 - sigma) * h + sigma * eps
         target = eps - h
         t = torch.tensor([1000 * sigma], dtype=torch.float64)
         prediction = model(z[None], t, tokens, return_dict=False)[0][0]
         loss = torch.zeros((), dtype=torch.float64)
         for channel in range(len(h)):
-            loss = loss + (w * (prediction[channel] - target[channel]) ** 2).sum()
+            error = prediction[channel] - target[channel]
+            if temporal:
+                error = error - sum(error) / len(error)
+            loss = loss + (w * error**2).sum()
         total = total + loss / h.numel()
     (total / len(sigmas)).backward()
     named = sorted(model.named_parameters())

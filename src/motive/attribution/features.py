@@ -1,6 +1,7 @@
 """The main loop: prepared clips in, rows of the feature store out (METHOD.md 2)."""
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -12,8 +13,8 @@ from motive.attribution.prepare import Prepare, Prepared
 from motive.attribution.store import Row, Shard, Store
 from motive.config import Config
 from motive.errors import ClipError, LeftOutError, ModelError
-from motive.gradients.capture import Gradient, project_gradient
-from motive.gradients.loss import clip_loss, shared_noise
+from motive.gradients.capture import Gradient, mean_direction, project_gradient
+from motive.gradients.loss import clip_loss, shared_noise, temporal_residual
 from motive.gradients.projection import PROJECTION_VERSION, Exact, Projector, make_projector
 from motive.models.base import VideoModel
 from motive.progress import Progress, duration
@@ -45,23 +46,28 @@ def feature_dim(config: Config, model: VideoModel) -> int:
 def clip_attributor(config: Config, model: VideoModel) -> Attribute:
     """A function from a prepared clip to its feature; the denoiser is loaded at its first call."""
     options, video = config.gradients, config.video
+    draws = len(options.sigmas) if options.draws is None else options.draws
+    residual = temporal_residual if options.error == "temporal" else None
 
     @functools.cache
-    def ready() -> tuple[nn.Module, Projector, Tensor]:
+    def ready() -> tuple[nn.Module, Projector, list[Tensor]]:
         denoiser = model.denoiser
         if options.checkpointing:
             denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
         projector = make_projector(options.projector, options.dim, config.seed, _sizes(model), model.device)
-        noise = shared_noise(config.seed, model.latent_shape(video.frames, video.height, video.width))
-        return denoiser, projector, noise
+        shape = model.latent_shape(video.frames, video.height, video.width)
+        return denoiser, projector, [shared_noise(config.seed, shape, draw) for draw in range(draws)]
 
     def attribute(prepared: Prepared) -> Gradient:
-        denoiser, projector, noise = ready()
+        denoiser, projector, noises = ready()
         mask = prepared.mask if options.weighting == "motion" else torch.ones_like(prepared.mask)
         losses = [
-            functools.partial(clip_loss, model, prepared.latents, prepared.text, mask, noise, sigma) for sigma in options.sigmas
+            functools.partial(clip_loss, model, prepared.latents, prepared.text, mask, noise, sigma, residual)
+            for noise, sigma in zip(noises, itertools.cycle(options.sigmas), strict=False)
         ]
         try:
+            if options.average == "directions":
+                return mean_direction([project_gradient(denoiser, projector, [loss]) for loss in losses])
             return project_gradient(denoiser, projector, losses)
         except torch.OutOfMemoryError as error:
             raise ModelError(

@@ -1,9 +1,9 @@
-"""Influence of every pool clip on every query: cosines of their features (METHOD.md 3)."""
+"""Influence of every pool clip on every query, from their features (METHOD.md 3)."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -34,25 +34,32 @@ DESCRIBING = [
 """Columns of the pool's store that stand beside the scores."""
 
 
+Hessian = Literal["identity", "kernel"]
+
+
 @dataclass(frozen=True)
 class Scores:
     """Influence of the pool's clips on the queries.
 
-    influence: float32 [N, Q], cosines. clips: N rows of DESCRIBING columns, in order of id. queries: Q rows, likewise.
-    error_bar: the standard error of one cosine through the projection, 1 / sqrt(D'); 0 for exact features.
+    influence: float32 [N, Q]. clips: N rows of DESCRIBING columns, in order of id. queries: Q rows, likewise.
+    error_bar: the standard error of one cosine through the projection, 1 / sqrt(D'); 0 for exact features; None where
+    influence is no cosine.
     trained: False if the model's weights are random. state: of the stores that were scored (Store.state).
     """
 
     influence: NDArray[np.float32]
     clips: pa.Table
     queries: list[dict[str, Any]]
-    error_bar: float
+    error_bar: float | None
     trained: bool
     state: str = ""
 
 
-def score(pool: Store, queries: Store) -> Scores:
-    """I[n, q] = <g_n, g_q> over all clips of both stores that have a feature. One pass over the pool, shard by shard.
+def score(pool: Store, queries: Store, hessian: Hessian = "identity") -> Scores:
+    """I[n, q] = <g_n, H^-1 g_q> over all clips of both stores that have a feature, shard by shard.
+
+    H is the identity, as in the paper, for cosines in one pass over the pool; or, after a pass more, what `damped_kernel`
+    makes of the pool's own features.
 
     Raises StoreError if the two were made with different settings, are unfinished, or hold no feature.
     """
@@ -64,6 +71,14 @@ def score(pool: Store, queries: Store) -> Scores:
     targets, query_rows = _features(queries)
     if not query_rows:
         raise StoreError(f"no query could be attributed:\n{_reasons(queries)}")
+    if hessian == "kernel":
+        covariance = np.zeros((pool.dim, pool.dim))
+        count = 0
+        for table in pool.tables(["status", "feature"]):
+            block = pool.unpack(table.filter(pc.equal(table["status"], "ok"))).astype(np.float64)
+            covariance = covariance + block.T @ block
+            count += len(block)
+        targets = np.asarray(np.linalg.solve(damped_kernel(covariance, count), targets.T).T, np.float64)
     blocks, tables = [], []
     for table in pool.tables([*DESCRIBING, "status", "feature"]):
         usable = table.filter(pc.equal(table["status"], "ok"))
@@ -79,10 +94,20 @@ def score(pool: Store, queries: Store) -> Scores:
         influence=np.concatenate(blocks)[order],
         clips=clips.take(order).combine_chunks().replace_schema_metadata(None),
         queries=query_rows,
-        error_bar=0.0 if exact else pool.dim**-0.5,
+        error_bar=None if hessian == "kernel" else 0.0 if exact else pool.dim**-0.5,
         trained=bool(pool.fingerprint["model"]["trained"]),
         state=scored_state(pool, queries),
     )
+
+
+def damped_kernel(covariance: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """F^T F / N + lambda 1, from F^T F [D', D'] of N features: directions that all clips share count less.
+
+    lambda is the mean of the eigenvalues that F^T F / N can have: its trace over min(N, D').
+    """
+    covariance = covariance / max(count, 1)
+    damping = np.trace(covariance) / max(min(count, len(covariance)), 1)
+    return np.asarray(covariance + damping * np.eye(len(covariance)))
 
 
 def save_scores(scores: Scores, file: Path) -> None:

@@ -59,7 +59,7 @@ def select(scores: Scores, keep: float) -> Selection:
         mean=mean,
         cuts=cuts,
         margin=margin,
-        sure=margin is None or margin > scores.error_bar,
+        sure=margin is None or margin > (scores.error_bar or 0.0),
     )
 
 
@@ -126,11 +126,13 @@ def caveats(selection: Selection, scores: Scores) -> list[str]:
         lines.append(UNTRAINED)
     if scores.error_bar:
         lines.append(f"Each score carries an error of about {scores.error_bar:.3f} from the projection.")
-    if selection.margin is not None and not selection.sure:
+    if selection.margin is not None and not selection.sure and scores.error_bar:
         lines.append(
             f"The cut is NOT SURE: a change of {selection.margin:.4f} in the scores at the cut, which is within that error, "
             "would exchange the last clip kept and the first one left out. More dimensions make it surer."
         )
+    elif selection.margin is not None and not selection.sure:
+        lines.append("The clips on both sides of the cut score alike: which one is kept is a matter of their ids.")
     elif selection.margin is not None:
         lines.append(f"The clips on both sides of the cut are {selection.margin:.4f} apart in score.")
     return lines

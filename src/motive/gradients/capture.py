@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,6 +53,21 @@ def project_gradient(denoiser: nn.Module, projector: Projector, losses: Sequence
     if length == 0.0:
         raise ClipError("its gradient is zero: the loss does not depend on the model here (is the mask empty?)")
     return Gradient((projected / length).float(), length, norm, total / len(losses))
+
+
+def mean_direction(gradients: Sequence[Gradient]) -> Gradient:
+    """The mean of the features of several gradients, of length 1 again; norms are root mean squares.
+
+    Raises ClipError if the features cancel.
+    """
+    mean = torch.stack([gradient.feature for gradient in gradients]).double().mean(dim=0)
+    length = float(mean.norm())
+    if length == 0.0:
+        raise ClipError("the gradients of its draws cancel")
+    projected, norm = (
+        float(np.sqrt(np.mean([getattr(gradient, name) ** 2 for gradient in gradients]))) for name in ("projected_norm", "norm")
+    )
+    return Gradient((mean / length).float(), projected, norm, float(np.mean([gradient.loss for gradient in gradients])))
 
 
 def squared_norm(gradient: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The motion-weighted loss (METHOD.md 2.5)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,22 +11,41 @@ from motive.seeds import stream
 
 
 def motion_loss(error: Tensor, mask: Tensor) -> Tensor:
-    """L_mot = mean over (latent channel, f, y, x) of W * error; a mask of ones gives the plain diffusion loss.
+    """L_mot = mean over (latent channel, f, y, x) of W * error^2; a mask of ones gives the plain diffusion loss.
 
-    error: squared error [B, C, f, h, w] with gradient. mask: W [B, f, h, w]. Returns one loss a clip, [B].
+    error: prediction less target [B, C, f, h, w], with gradient. mask: W [B, f, h, w]. Returns one loss a clip, [B].
     """
-    return (mask[:, None] * error).flatten(1).mean(dim=1)
+    return (mask[:, None] * error.square()).flatten(1).mean(dim=1)
 
 
-def shared_noise(seed: int, shape: Sequence[int]) -> Tensor:
-    """The one draw of eps, N(0, I) float32 of a latent's `shape`, that every clip and every query meets."""
-    return torch.from_numpy(stream(seed, "noise").standard_normal(tuple(shape), dtype=np.float32))
+def temporal_residual(error: Tensor) -> Tensor:
+    """What of `error` [B, C, f, h, w] changes over time: its deviation from its own mean over f.
+
+    An error about looks is the same in every frame and cancels; one about motion stays.
+    """
+    return error - error.mean(dim=2, keepdim=True)
 
 
-def clip_loss(model: VideoModel, latents: Tensor, text: Tensor, mask: Tensor, noise: Tensor, sigma: float) -> Tensor:
+def shared_noise(seed: int, shape: Sequence[int], draw: int = 0) -> Tensor:
+    """Draw number `draw` of eps, N(0, I) float32 of a latent's `shape`: the same one for every clip and every query."""
+    name = ("noise", draw) if draw else ("noise",)
+    return torch.from_numpy(stream(seed, *name).standard_normal(tuple(shape), dtype=np.float32))
+
+
+def clip_loss(
+    model: VideoModel,
+    latents: Tensor,
+    text: Tensor,
+    mask: Tensor,
+    noise: Tensor,
+    sigma: float,
+    residual: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """L_mot of one clip at one noise level, a scalar with its graph.
 
-    latents, noise [C, f, h, w]; text [tokens, dim]; mask [f, h, w]; all on any device.
+    latents, noise [C, f, h, w]; text [tokens, dim]; mask [f, h, w]; all on any device. residual: what of the error
+    counts, such as `temporal_residual`; all of it if None.
     """
     latents, noise, mask, text = (tensor.to(model.device)[None] for tensor in (latents, noise, mask, text))
-    return motion_loss(model.error(latents, [text[0]], noise, sigma), mask)[0]
+    error = model.error(latents, [text[0]], noise, sigma)
+    return motion_loss(error if residual is None else residual(error), mask)[0]

@@ -42,10 +42,11 @@ class VideoModel(Protocol):
         """One [tokens, dim] embedding a caption, without padding, on the CPU."""
         ...
 
-    def error(self, latents: Tensor, text: Sequence[Tensor], noise: Tensor, sigma: float) -> Tensor:
-        """Squared error of the denoiser's prediction, float32 [B, C, f, h, w], differentiable (METHOD.md 1, 2.5).
+    def error(self, latents: Tensor, text: Sequence[Tensor], noise: Tensor, sigma: float | Tensor) -> Tensor:
+        """The denoiser's prediction less its target, float32 [B, C, f, h, w], differentiable (METHOD.md 1).
 
-        latents, noise: float32 [B, C, f, h, w]. text: B embeddings as `encode_text` gives them. sigma: noise level.
+        latents, noise: float32 [B, C, f, h, w]. text: B embeddings as `encode_text` gives them. sigma: noise
+        level, one for all or float32 [B].
         """
         ...
 

@@ -2,6 +2,7 @@
 
 import shutil
 import string
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 
 from motive.errors import ModelError
 from motive.models.folder import without_bars
+from motive.models.wan import MAX_TEXT_TOKENS
 
 WAN_2_1_1_3B: dict[str, Any] = {
     "num_attention_heads": 12,
@@ -56,7 +58,7 @@ def build_wan(folder: Path, denoiser: dict[str, Any] | None = None, seed: int = 
     if folder.exists() and any(folder.iterdir()):
         raise ModelError(f"{folder}: not empty; a model is built into a folder of its own")
     settings = SMALL if denoiser is None else denoiser
-    tokenizer = _tokenizer()
+    tokenizer = word_tokenizer(WORDS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = UMT5EncoderModel(
@@ -82,11 +84,11 @@ def build_wan(folder: Path, denoiser: dict[str, Any] | None = None, seed: int = 
     aside.replace(folder)
 
 
-def _tokenizer() -> Any:
-    """A T5 tokenizer that needs no training: whole words where listed, single characters elsewhere."""
+def word_tokenizer(words: Sequence[str], max_tokens: int = MAX_TEXT_TOKENS) -> Any:
+    """A T5 tokenizer that needs no training: whole `words`, single characters elsewhere; captions of up to `max_tokens`."""
     from transformers import T5Tokenizer
 
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -12.0)]
-    pieces += [("\u2581" + word, -6.0) for word in dict.fromkeys(WORDS) if len(word) > 1]
+    pieces += [("\u2581" + word, -6.0) for word in dict.fromkeys(words) if len(word) > 1]
     pieces += [(character, -12.0) for character in string.printable.strip()]
-    return T5Tokenizer(vocab=pieces, extra_ids=0)
+    return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=max_tokens)

@@ -16,7 +16,8 @@ from motive.errors import ConfigError, ModelError
 from motive.models.folder import hash_part, loading, read_config
 
 MAX_TEXT_TOKENS = 512
-"""What Wan was trained with: longer captions are cut, shorter ones padded with zero embeddings."""
+"""What Wan was trained with: longer captions are cut, shorter ones padded with zero embeddings. A folder whose tokenizer
+says fewer (model_max_length) was trained with fewer."""
 
 TRAIN_TIMESTEPS = 1000
 
@@ -41,6 +42,9 @@ class WanModel:
         temporal = 2 ** sum(vae.get("temperal_downsample", (False, True, True)))
         spatial = 2 ** (len(vae.get("dim_mult", (1, 2, 4, 4))) - 1) * (vae.get("patch_size") or 1)
         self.latent_stride = (temporal, spatial, spatial)
+        tokenizer = folder / "tokenizer" / "tokenizer_config.json"
+        said = read_config(tokenizer).get("model_max_length", MAX_TEXT_TOKENS) if tokenizer.exists() else MAX_TEXT_TOKENS
+        self.text_tokens = min(int(said or MAX_TEXT_TOKENS), MAX_TEXT_TOKENS)
         denoiser = read_config(folder / self.denoiser_part / "config.json")
         self.patch = tuple(denoiser.get("patch_size", (1, 2, 2)))
         if denoiser.get("in_channels", 16) != self.latent_channels or denoiser.get("image_dim"):
@@ -73,28 +77,30 @@ class WanModel:
         """One at a time: batching would change the last bits with the company a caption keeps."""
         tokenizer, encoder = self._text
         tokens = tokenizer(
-            [caption], padding="max_length", max_length=MAX_TEXT_TOKENS, truncation=True, return_tensors="pt"
+            [caption], padding="max_length", max_length=self.text_tokens, truncation=True, return_tensors="pt"
         ).to(self.device)
         with torch.inference_mode():
             states = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
         return states[0, : int(tokens.attention_mask.sum())].cpu().clone()
 
-    def error(self, latents: Tensor, text: Sequence[Tensor], noise: Tensor, sigma: float) -> Tensor:
+    def error(self, latents: Tensor, text: Sequence[Tensor], noise: Tensor, sigma: float | Tensor) -> Tensor:
         """Flow matching: z = (1 - sigma) h + sigma eps, target eps - h (METHOD.md 1)."""
         denoiser: Any = self.denoiser
         # Not the model's or its first parameter's: some parts of a bfloat16 Wan stay in float32.
         dtype = denoiser.patch_embedding.weight.dtype
-        noisy = (1 - sigma) * latents + sigma * noise
-        # In float32: bfloat16 would turn t = 750.75 into 752.
-        timestep = torch.full((len(latents),), sigma * TRAIN_TIMESTEPS, dtype=torch.float32, device=latents.device)
+        # In float64, then float32: bfloat16 would turn t = 750.75 into 752.
+        level = torch.as_tensor(sigma, dtype=torch.float64, device=latents.device).expand(len(latents))
+        timestep = (level * TRAIN_TIMESTEPS).float()
+        level = level.float().view(-1, 1, 1, 1, 1)
+        noisy = (1 - level) * latents + level * noise
         if self.per_token_timesteps:
             tokens = int(np.prod([size // p for size, p in zip(latents.shape[2:], self.patch, strict=True)]))
             timestep = timestep[:, None].expand(-1, tokens)
-        padded = torch.zeros(len(text), MAX_TEXT_TOKENS, text[0].shape[-1], dtype=dtype, device=latents.device)
+        padded = torch.zeros(len(text), self.text_tokens, text[0].shape[-1], dtype=dtype, device=latents.device)
         for row, embedding in zip(padded, text, strict=True):
             row[: len(embedding)] = embedding
         prediction = denoiser(noisy.to(dtype), timestep, padded, return_dict=False)[0]
-        return (prediction.float() - (noise - latents)).square()
+        return prediction.float() - (noise - latents)
 
     @cached_property
     def denoiser(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A contact sheet: the best and worst clips of a selection as one picture, what moves in them tinted."""
+"""Contact sheets: the best and worst clips of a selection, or for one query, as one picture, what moves in them tinted."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from motive.attribution.influence import load_scores
 from motive.config import Config
-from motive.errors import ClipError
+from motive.errors import ClipError, StoreError
 from motive.files import read_jsonl, write_atomic
 from motive.text import printable
 from motive.video.decode import Sampling, decode
@@ -31,25 +32,51 @@ def write_sheet(config: Config, file: Path, clips: int = 5) -> None:
     rows: list[Picture] = []
     for title, name in (("most helpful", "selection.jsonl"), ("most harmful", "harmful.jsonl")):
         entries = read_jsonl(config.out / name)
-        strips = [_row(config, entry) for entry in entries[:clips]]
+        strips = [_row(config, entry, _standing(entry)) for entry in entries[:clips]]
         if strips:
             rows += [_heading(f"{title}: {len(strips)} of {len(entries)}", strips[0].shape[1]), *strips]
+    _save(rows, file)
+
+
+def write_query_sheet(config: Config, query: str, file: Path, clips: int = 6) -> None:
+    """Write a PNG with one query, given by its id or its file's stem, and its `clips` best and worst clips of the pool.
+
+    Raises StoreError if the run has no such query.
+    """
+    scores = load_scores(config.out / "scores.parquet")
+    known = [(n, row) for n, row in enumerate(scores.queries) if query in (row["id"], Path(row["name"]).stem)]
+    if not known:
+        raise StoreError(f"{config.out}: no query {query!r}; there are {', '.join(row['id'] for row in scores.queries)}")
+    ((column, asked), *_) = known
+    influence = scores.influence[:, column]
+    order = np.argsort(-influence, kind="stable")
+    strip = _row(config, asked, [asked["name"]])
+    rows = [_heading("query", strip.shape[1]), strip]
+    entries = scores.clips.to_pylist()
+    for title, chosen in (("most helpful", order[:clips]), ("most harmful", order[::-1][:clips])):
+        rows.append(_heading(f"{title}: {len(chosen)} of {len(order)}", strip.shape[1]))
+        rows += [_row(config, entries[n], [entries[n]["name"], f"influence {influence[n]:+.4f}"]) for n in chosen]
+    _save(rows, file)
+
+
+def _save(rows: list[Picture], file: Path) -> None:
     done, png = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
     if not done:
         raise ClipError(f"{file}: the sheet could not be encoded as PNG")
     write_atomic(file, png.tobytes())
 
 
-def _row(config: Config, entry: dict[str, Any]) -> Picture:
+def _standing(entry: dict[str, Any]) -> list[str]:
+    votes = f"votes {entry['votes']}/{len(entry['influence'])}"
+    return [f"{entry['rank']}. {entry['name']}", f"mean influence {entry['mean_influence']:+.4f}, {votes}"]
+
+
+def _row(config: Config, entry: dict[str, Any], standing: list[str]) -> Picture:
+    """A clip's row: words, then frames. `standing`: its name, and what the run made of it."""
     video = config.video
     width = round(HEIGHT * video.width / video.height)
     label = np.full((HEIGHT, LABEL, 3), 255, np.uint8)
-    words = (
-        f"{entry['rank']}. {entry['name']}",
-        f"mean influence {entry['mean_influence']:+.4f}",
-        f"votes {entry['votes']}/{len(entry['influence'])}, {entry['label']}, {entry['motion_sustained']:.1f} px/frame",
-        entry["caption"],
-    )
+    words = (*standing, f"{entry['label']}, {entry['motion_sustained']:.1f} px/frame", entry["caption"])
     for line, text in enumerate(words):
         _write(label, text, (6, 18 + 21 * line), 0.4)
     try:

@@ -1,0 +1,170 @@
+"""The paper's ablations, and trackers against the truth, in the lab."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from motive.gradients.capture import project_gradient
+from motive.gradients.loss import clip_loss, shared_noise
+from motive.gradients.projection import Exact, Fastfood, Projector
+from motive.lab import world
+from motive.lab.draws import PAPER_SIGMA, draw_features, mean_features
+from motive.lab.inputs import SIZE, Inputs
+from motive.lab.metrics import ranking, spearman
+from motive.lab.motions import PHYSICAL
+from motive.models.base import VideoModel
+from motive.models.registry import load_model
+from motive.motion.trackers import TRACKERS
+from motive.progress import Progress
+from motive.seeds import stream
+
+Scores = NDArray[np.float64]
+
+
+def measure(
+    rows: dict[str, Scores], pool: Inputs, queries: Inputs, model: Path, place: Path, progress: Progress
+) -> dict[str, Any]:
+    """All ablations, as plain values for results.json."""
+    loaded = load_model(str(model), (PAPER_SIGMA,), "cpu")
+    return {
+        "projection": projection(loaded, pool, queries, progress),
+        "timesteps": timesteps(pool, queries, str(model), place, progress),
+        "length": clip_length(loaded, progress),
+        "overlap": {name: overlap(rows[name], queries) for name in ("paper", "random") if name in rows},
+        "trackers": trackers(),
+    }
+
+
+def projection(
+    model: VideoModel,
+    pool: Inputs,
+    queries: Inputs,
+    progress: Progress,
+    clips: int = 40,
+    dims: Sequence[int] = (128, 512, 1024, 2048, 4096),
+) -> dict[str, float]:
+    """Spearman of projected against exact cosine over pool clips, mean over queries, for each dimension D'."""
+    sizes = {name: parameter.numel() for name, parameter in model.denoiser.named_parameters()}
+    projectors: list[Projector] = [Exact(sizes), *(Fastfood(dim, 0, model.device) for dim in dims)]
+    some = np.linspace(0, len(pool) - 1, clips).astype(int)
+    asked = range(0, len(queries), max(1, len(queries) // 10))
+    noise = shared_noise(0, pool.latents.shape[1:])
+    features: list[list[NDArray[np.float64]]] = [[] for _ in projectors]
+    with progress.steps("exact gradients", len(some) + len(asked)) as step:
+        for inputs, numbers in ((pool, some), (queries, asked)):
+            for n in numbers:
+
+                def loss(n: int = int(n), inputs: Inputs = inputs) -> torch.Tensor:
+                    return clip_loss(model, inputs.latents[n], inputs.texts[n], inputs.masks["dis"][n], noise, PAPER_SIGMA)
+
+                whole = project_gradient(model.denoiser, projectors[0], [loss]).feature
+                features[0].append(whole.numpy())
+                for kept, projector in zip(features[1:], projectors[1:], strict=True):
+                    kept.append(_project(projector, whole, sizes).astype(np.float64))
+                step()
+    exact, *projected = ((np.stack(f[: len(some)]) @ np.stack(f[len(some) :]).T) for f in features)
+    return {
+        str(dim): float(np.mean([spearman(own[:, q], exact[:, q]) for q in range(exact.shape[1])]))
+        for dim, own in zip(dims, projected, strict=True)
+    }
+
+
+def _project(projector: Projector, whole: torch.Tensor, sizes: dict[str, int]) -> NDArray[np.float32]:
+    """The projection of an exact feature, whose parameters lie in order of name."""
+    accumulator, start = torch.zeros(projector.width), 0
+    for name in sorted(sizes):
+        projector.add(accumulator, name, whole[start : start + sizes[name]])
+        start += sizes[name]
+    projected = projector.finish(accumulator)
+    return np.asarray((projected / projected.norm()).numpy())
+
+
+def timesteps(pool: Inputs, queries: Inputs, model: str, place: Path, progress: Progress) -> dict[str, float]:
+    """Spearman over pool clips, mean over queries, of scores from one draw against the mean of ten."""
+    folder = place / "draws"
+    own, wanted = (
+        draw_features(inputs, "motion", 10, model, folder / which / "motion", 1, progress)
+        for which, inputs in (("pool", pool), ("queries", queries))
+    )
+    ten = mean_features(own, 10) @ mean_features(wanted, 10).T
+    one = mean_features(own, 1) @ mean_features(wanted, 1).T
+    return {"one against ten": float(np.mean([spearman(one[:, q], ten[:, q]) for q in range(ten.shape[1])]))}
+
+
+def clip_length(model: VideoModel, progress: Progress, clips: int = 48) -> dict[str, float]:
+    """Spearman of a clip's length with its mean score, raw (unnormalised gradients) and as a cosine, over clips of 9 to 33
+    frames as they are, and standardised to the world's length."""
+    lengths = stream(0, "lengths").permutation(np.resize([9, 13, 17, 21, 25, 29, 33], clips))
+    projector = Fastfood(2048, 0, model.device)
+    longest = shared_noise(0, model.latent_shape(33, SIZE, SIZE))
+    text = model.encode_text([""])[0]
+    out: dict[str, float] = {}
+    for name in ("as they are", "standardised"):
+        gradients = []
+        with progress.steps(f"clips of many lengths, {name}", clips) as step:
+            for n, length in enumerate(lengths):
+                motion = list(PHYSICAL)[n % len(PHYSICAL)]
+                spec = world.Spec(motion, world.draw_looks(stream(0, "lengths", n)))
+                frames = world.render(n, spec, SIZE, int(length)).frames
+                if name == "standardised":
+                    # The first frames of longer clips; shorter ones hold their last frame, as resampling them would.
+                    frames = frames[np.minimum(np.arange(world.FRAMES), len(frames) - 1)]
+                latents = model.encode_video(frames)
+                weight = torch.ones(latents.shape[1:])
+                noise = longest[:, : latents.shape[1]]
+                gradients.append(
+                    project_gradient(
+                        model.denoiser, projector,
+                        [lambda: clip_loss(model, latents, text, weight, noise, PAPER_SIGMA) * weight.numel()],  # noqa: B023
+                    )
+                )  # fmt: skip
+                step()
+        directions = np.stack([gradient.feature.numpy() for gradient in gradients])
+        norms = np.array([gradient.projected_norm for gradient in gradients])
+        cosines = directions @ directions.T
+        np.fill_diagonal(cosines, 0)
+        out[f"{name}, cosine"] = spearman(cosines.sum(axis=1), lengths)
+        out[f"{name}, inner product"] = spearman((cosines * norms * norms[:, None]).sum(axis=1), lengths)
+    return out
+
+
+def overlap(scores: Scores, queries: Inputs, share: float = 0.1) -> float:
+    """Mean share that the top sets of two different motions have in common."""
+    size = max(1, int(len(scores) * share + 0.5))
+    wanted = np.array([clip.spec.motion for clip in queries.clips])
+    tops = {}
+    for motion in dict.fromkeys(wanted.tolist()):
+        mean = scores[:, wanted == motion].mean(axis=1, keepdims=True)
+        tops[motion] = set(ranking(mean)[:size, 0].tolist())
+    return float(np.mean([len(tops[a] & tops[b]) / size for a, b in combinations(tops, 2)]))
+
+
+def trackers(clips: int = 40) -> dict[str, dict[str, dict[str, float]]]:
+    """For each tracker, on clean, noisy and camera-moved clips at the model's size: correlation of its magnitude with the
+    true one, and IoU of the moving region (more than half a pixel a frame)."""
+    conditions = {"clean": (0.0, None), "noise": (6.0, None), "camera": (0.0, "pan")}
+    out: dict[str, dict[str, dict[str, float]]] = {name: {} for name in TRACKERS}
+    motions = list(PHYSICAL)
+    for condition, (noise, camera) in conditions.items():
+        rendered = [
+            world.render(
+                n, world.Spec(motions[n % len(motions)], world.draw_looks(stream(0, "trackers", n)), camera, noise), SIZE
+            )
+            for n in range(clips)
+        ]
+        for name, track in TRACKERS.items():
+            pairs = []
+            for clip in rendered:
+                true, seen = (np.linalg.norm(d, axis=-1) for d in (clip.displacement, track(clip.frames)))
+                moving, found = true > 0.5, seen > 0.5
+                pairs.append(
+                    (np.corrcoef(true.ravel(), seen.ravel())[0, 1], (moving & found).sum() / max((moving | found).sum(), 1))
+                )
+            correlation, iou = np.mean(pairs, axis=0)
+            out[name][condition] = {"correlation": float(correlation), "iou": float(iou)}
+    return out

@@ -1,0 +1,95 @@
+"""`motive lab ...`: the lab's part of the command line."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from motive.errors import ConfigError
+from motive.progress import for_terminal
+
+app = typer.Typer(
+    help="A world whose motion is known: make it, train on it, judge attribution by it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[Path, typer.Argument(help="Where to put everything; the same command goes on from what is there.")]
+Model = Annotated[Path | None, typer.Option(help="A pipeline folder; by default the small model that ships with Motive.")]
+
+
+@app.command()
+def render(folder: Folder) -> None:
+    """Render the suite motive-lab-v1: its pool, its queries, their captions and labels."""
+    from motive.lab.suite import V1, write_suite
+
+    for manifest in write_suite(folder, V1, for_terminal()):
+        print(manifest)
+
+
+@app.command()
+def train(
+    folder: Folder,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
+    """Train the small model that ships with Motive, from nothing: under two hours on two CPU cores."""
+    from motive.lab.samples import write_samples
+    from motive.lab.train import Recipe
+    from motive.lab.train import train as train_model
+
+    model = train_model(folder, Recipe(), device, for_terminal())
+    write_samples(model, folder / "samples.png", for_terminal())
+    print(f"{model}: a WanPipeline; samples: {folder / 'samples.png'}")
+
+
+@app.command()
+def samples(
+    sheet: Annotated[Path, typer.Argument(help="A PNG to write.")],
+    model: Model = None,
+) -> None:
+    """Generate a clip of every motion from its caption, as a contact sheet."""
+    from motive.lab.samples import write_samples
+    from motive.lab.shipped import shipped_model
+
+    write_samples(model or shipped_model(), sheet, for_terminal())
+    print(sheet)
+
+
+@app.command()
+def evaluate(
+    folder: Folder,
+    model: Model = None,
+    page: Annotated[Path | None, typer.Option(help="Also write the results as a Markdown page.")] = None,
+    subsets: Annotated[int, typer.Option(help="Random halves of the pool to fine-tune on.", min=4)] = 32,
+    draws: Annotated[int, typer.Option(help="Of noise level and noise, for each gradient.", min=1)] = 64,
+) -> None:
+    """Judge every score by retrieval and by what training does: results.json, and a page. Hours; says how many first."""
+    from motive.files import write_atomic
+    from motive.lab.evaluate import Effort
+    from motive.lab.evaluate import evaluate as measure
+    from motive.lab.results import page as written
+    from motive.lab.shipped import shipped_model
+
+    results = measure(folder, model or shipped_model(), for_terminal(), Effort(subsets=subsets, draws=draws))
+    if page is not None:
+        write_atomic(page, written(results).encode())
+    print(folder / "results.json")
+
+
+@app.command()
+def judge(
+    function: Annotated[str, typer.Argument(help="module:function (pool, pool captions, queries, query captions) -> scores.")],
+    folder: Folder,
+) -> None:
+    """Score another method on motive-lab-v1, against the measured effects of training that ship with Motive."""
+    from motive.lab.benchmark import judge_method
+
+    module, _, name = function.partition(":")
+    try:
+        method = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{function}: cannot be imported ({error}); write it as module:function") from None
+    print(json.dumps(judge_method(method, folder, for_terminal()), indent=1))

@@ -1,0 +1,177 @@
+"""What training on some of the clips really does to each query: the measure that every score is judged by.
+
+Each run fine-tunes the denoiser, from the same weights, on a subset of the pool, and measures the motion-weighted loss of
+every query. Runs that are to be compared share whatever is random: in epoch e, clip n meets the same noise at the same
+noise level in every run, and clips come in the same order, whichever of them a subset holds. What differs is the subset.
+"""
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from motive.files import digest, write_json
+from motive.gradients.loss import motion_loss, shared_noise
+from motive.lab.inputs import Inputs
+from motive.models.base import VideoModel
+from motive.models.registry import load_model
+from motive.progress import Progress
+from motive.seeds import stream
+from motive.sigmas import shifted, spread_sigmas
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A fine-tune: AdamW on the ordinary loss, its rate falling to zero in a straight line.
+
+    draws: (noise level, noise) pairs that each query's loss is averaged over afterwards.
+    """
+
+    steps: int = 80
+    batch: int = 24
+    rate: float = 1e-4
+    draws: int = 64
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tune: a name, the clips it sees, and the seed of what is random in it."""
+
+    name: str
+    clips: tuple[int, ...]
+    seed: int
+
+
+def half_subsets(kinds: Sequence[str], count: int, seed: int) -> NDArray[np.bool_]:
+    """`count` random halves of the pool, bool [count, N], in which the shares of `kinds` (motions, say) vary.
+
+    Each half is drawn with a weight for every kind, so that subsets differ in what they teach, not in single clips alone.
+    """
+    names = sorted(set(kinds))
+    member = np.array([names.index(kind) for kind in kinds])
+    subsets = np.zeros((count, len(kinds)), bool)
+    for m in range(count):
+        draw = stream(seed, "half", m)
+        weight = draw.normal(0, 1.5, len(names))
+        keys = weight[member] + draw.gumbel(size=len(kinds))
+        subsets[m, np.argsort(-keys)[: len(kinds) // 2]] = True
+    return subsets
+
+
+def measure_runs(
+    runs: Sequence[Run],
+    pool: Inputs,
+    queries: Inputs,
+    model: str,
+    tuning: Tuning,
+    folder: Path,
+    workers: int,
+    progress: Progress,
+) -> NDArray[np.float64]:
+    """Losses [runs, 2, Q] after each run, on each half of the draws; runs that `folder` holds already are read from it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{run.name}-{_mark(run, tuning)}.json" for run in runs]
+    todo = [(run, file) for run, file in zip(runs, files, strict=True) if not file.exists()]
+    if todo:
+        tasks = [(run, tuning, file) for run, file in todo]
+        with (
+            ProcessPoolExecutor(workers, get_context("spawn"), _start, (model, pool, queries)) as processes,
+            progress.steps("fine-tuning", len(todo)) as step,
+        ):
+            for _ in processes.map(_run, tasks):
+                step()
+    return np.array([_read(file) for file in files])
+
+
+def base_losses(
+    pool: Inputs, queries: Inputs, model: str, tuning: Tuning, folder: Path, workers: int, progress: Progress
+) -> NDArray[np.float64]:
+    """Losses [2, Q] before any training."""
+    return np.asarray(measure_runs([Run("base", (), 0)], pool, queries, model, tuning, folder, workers, progress)[0])
+
+
+def fine_tune(model: VideoModel, pool: Inputs, run: Run, tuning: Tuning) -> None:
+    """Tune the model's denoiser in place, for exactly `tuning.steps` steps of `tuning.batch` clips."""
+    denoiser = model.denoiser
+    optimiser = torch.optim.AdamW(denoiser.parameters(), lr=tuning.rate, weight_decay=0.0, fused=True)
+    batches = _batches(pool.latents.shape, run, tuning)
+    for step in range(tuning.steps):
+        optimiser.param_groups[0]["lr"] = tuning.rate * (1 - step / tuning.steps)
+        numbers, noise, sigma = next(batches)
+        with torch.autocast(model.device.type, torch.bfloat16):
+            error = model.error(pool.latents[numbers], [pool.texts[n] for n in numbers], noise, sigma)
+        optimiser.zero_grad(set_to_none=True)
+        error.square().mean().backward()
+        optimiser.step()
+
+
+def measure(model: VideoModel, queries: Inputs, draws: int) -> NDArray[np.float64]:
+    """Motion-weighted loss of each query on the even and on the odd draws, [2, Q], weighted by the true motion."""
+    losses = np.zeros((2, len(queries)))
+    with torch.inference_mode():
+        for k, sigma in enumerate(spread_sigmas(draws)):
+            noise = shared_noise(0, queries.latents.shape[1:], k).expand_as(queries.latents)
+            error = model.error(queries.latents, queries.texts, noise, sigma)
+            losses[k % 2] += motion_loss(error, queries.masks["true"]).double().numpy() / (draws / 2)
+    return losses
+
+
+def _batches(shape: Sequence[int], run: Run, tuning: Tuning) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Clip numbers, noise and noise levels of each step; `shape` is that of the pool's latents."""
+    chosen = np.zeros(shape[0], bool)
+    chosen[list(run.clips)] = True
+    waiting: list[tuple[int, Tensor, float]] = []
+    epoch = 0
+    while True:
+        while len(waiting) < tuning.batch:
+            waiting += _epoch(shape, chosen, run.seed, epoch)
+            epoch += 1
+        batch, waiting = waiting[: tuning.batch], waiting[tuning.batch :]
+        numbers, noises, levels = zip(*batch, strict=True)
+        yield list(numbers), torch.stack(noises), torch.tensor(levels)
+
+
+def _epoch(shape: Sequence[int], chosen: NDArray[np.bool_], seed: int, epoch: int) -> list[tuple[int, Tensor, float]]:
+    """One pass over the chosen clips. A clip's noise levels over the epochs fill the schedule evenly."""
+    count = len(chosen)
+    noise = stream(seed, "tuning noise", epoch).standard_normal(tuple(shape), np.float32)
+    first = stream(seed, "tuning levels").uniform(size=count)
+    u = (first + epoch * (np.sqrt(5) - 1) / 2) % 1
+    order = stream(seed, "tuning order", epoch).permutation(count)
+    return [(int(n), torch.from_numpy(noise[n]), shifted(float(u[n]))) for n in order if chosen[n]]
+
+
+def _mark(run: Run, tuning: Tuning) -> str:
+    return digest(str(run.clips), str(run.seed), str(asdict(tuning)))[:12]
+
+
+_state: dict[str, Any] = {}
+
+
+def _start(model: str, pool: Inputs, queries: Inputs) -> None:
+    torch.set_num_threads(1)
+    loaded = load_model(model, (0.75,), "cpu")
+    _state.update(model=loaded, base=copy.deepcopy(loaded.denoiser.state_dict()), pool=pool, queries=queries)
+
+
+def _run(task: tuple[Run, Tuning, Path]) -> None:
+    run, tuning, file = task
+    model = _state["model"]
+    model.denoiser.load_state_dict(_state["base"])
+    if run.clips:
+        fine_tune(model, _state["pool"], run, tuning)
+    losses = measure(model, _state["queries"], tuning.draws)
+    write_json(file, {"run": asdict(run), "tuning": asdict(tuning), "losses": losses.tolist()})
+
+
+def _read(file: Path) -> NDArray[np.float64]:
+    return np.array(json.loads(file.read_text(encoding="utf-8"))["losses"])

@@ -1,0 +1,184 @@
+"""`motive lab evaluate`: every score on the suite, judged by retrieval and by what training does; results.json.
+
+    suite/                  the clips (see lab.suite)
+    <captions>/run/         prepared inputs
+    <captions>/draws/       gradients, a draw each
+    <captions>/runs/        fine-tunes: subsets, removal and addition
+    results.json            everything that lab.results turns into a page
+
+Each part is kept, so the same command goes on after an interruption.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from motive.files import write_json
+from motive.lab import ablations
+from motive.lab.counterfactual import Run, Tuning, base_losses, fine_tune, half_subsets, measure_runs
+from motive.lab.inputs import Captions, Inputs, lab_config, read_inputs
+from motive.lab.metrics import agreement, datamodelling, over_queries, ranking, relative, retrieval
+from motive.lab.rows import Scores, score_rows
+from motive.lab.suite import V1, SuiteSpec, plan, write_suite
+from motive.models.registry import load_model
+from motive.progress import Progress, duration
+
+BEST = "plain to motion x16, kernel"
+"""The row that `preset: best` stands for."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured; the defaults are what docs/results.md shows.
+
+    subsets: random halves of the pool. seeds: fine-tunes of each half, two or more, for test and retest. draws: of noise
+    level and noise for each gradient. share: of the pool that counts as its top and bottom.
+    """
+
+    subsets: int = 32
+    seeds: int = 2
+    draws: int = 64
+    share: float = 0.1
+    tuning: Tuning = field(default_factory=Tuning)
+    ablations: bool = True
+
+
+def evaluate(
+    folder: Path,
+    model: Path,
+    progress: Progress,
+    effort: Effort = Effort(),
+    spec: SuiteSpec = V1,
+    captions: Sequence[Captions] = ("looks", "motion"),
+) -> dict[str, Any]:
+    """Measure everything that `folder` lacks; returns what is written to results.json there."""
+    began = time.monotonic()
+    workers = os.cpu_count() or 1
+    pool_manifest, query_manifest = write_suite(folder / "suite", spec, progress)
+    plans = plan(spec)
+    results: dict[str, Any] = {"suite": asdict(spec), "effort": asdict(effort), "best": BEST, "captions": {}}
+    for kind in captions:
+        place = folder / kind
+        config = lab_config(place / "run", pool_manifest, query_manifest, model, kind)
+        pool, queries = read_inputs(config, plans, progress)
+        rows = score_rows(pool, queries, str(model), place / "draws", effort.draws, workers, progress)
+        found = {name: asdict(judge_retrieval(scores, pool, queries, effort.share)) for name, scores in rows.items()}
+        results["captions"][kind] = {
+            "retrieval": found,
+            **_counterfactuals(rows, pool, queries, model, place / "runs", effort, progress),
+        }
+        if kind == "looks" and effort.ablations:
+            results["ablations"] = ablations.measure(rows, pool, queries, model, place, progress)
+        write_json(folder / "results.json", results)
+    results["minutes"] = (time.monotonic() - began) / 60
+    write_json(folder / "results.json", results)
+    return results
+
+
+def judge_retrieval(scores: Scores, pool: Inputs, queries: Inputs, share: float) -> Any:
+    """`metrics.retrieval` of scores on a suite's clips."""
+    motions, kinds = ([getattr(clip.spec, name) for clip in pool.clips] for name in ("motion", "kind"))
+    return retrieval(scores, motions, kinds, [clip.spec.motion for clip in queries.clips], share)
+
+
+def groups(pool: Inputs) -> list[str]:
+    """What a clip teaches, for drawing subsets whose shares vary: its motion, or its kind of control."""
+    return [clip.spec.motion if clip.spec.kind == "physical" else clip.spec.kind for clip in pool.clips]
+
+
+def _counterfactuals(
+    rows: dict[str, Scores], pool: Inputs, queries: Inputs, model: Path, folder: Path, effort: Effort, progress: Progress
+) -> dict[str, Any]:
+    workers, tuning = os.cpu_count() or 1, effort.tuning
+    subsets = half_subsets(groups(pool), effort.subsets, seed=0)
+    halves = [
+        Run(f"half-{m:02d}-seed{seed}", tuple(np.flatnonzero(subset).tolist()), seed)
+        for seed in range(1, effort.seeds + 1)
+        for m, subset in enumerate(subsets)
+    ]
+    ends = _ends(rows, pool, queries, effort.share)
+    missing = sum(not any(folder.glob(f"{run.name}-*.json")) for run in (*halves, *ends.values()))
+    if missing:
+        each = _seconds(model, pool, tuning)
+        progress.say(
+            f"{missing} fine-tunes of {tuning.steps} steps: about {duration(missing * each / workers)} on {workers} cores"
+        )
+    base = base_losses(pool, queries, str(model), tuning, folder, workers, progress)
+    measured = measure_runs(halves, pool, queries, str(model), tuning, folder, workers, progress)
+    by_seed = measured.reshape(effort.seeds, effort.subsets, 2, len(queries))
+    each_seed = [relative(part.mean(axis=1), base.mean(axis=0)) for part in by_seed]
+    losses = relative(by_seed.mean(axis=(0, 2)), base.mean(axis=0))
+    first = relative(by_seed[: effort.seeds // 2].mean(axis=(0, 2)), base.mean(axis=0))
+    second = relative(by_seed[effort.seeds // 2 :].mean(axis=(0, 2)), base.mean(axis=0))
+    halves_of_draws = [relative(by_seed[:, :, half].mean(axis=0), base[half]) for half in range(2)]
+    return {
+        "subsets": [np.flatnonzero(subset).tolist() for subset in subsets],
+        "base": base.mean(axis=0).tolist(),
+        "losses": by_seed.mean(axis=2).tolist(),
+        "reliability": {
+            "retest": agreement(first, second),
+            "draws": agreement(*halves_of_draws),
+            "between_subsets": float(losses.std(axis=0).mean()),
+            "between_seeds": float(np.std(each_seed, axis=0, ddof=1).mean()),
+        },
+        "lds": {name: datamodelling(scores, subsets, losses) for name, scores in rows.items()},
+        "ends": _judge_ends(ends, pool, queries, model, folder, base.mean(axis=0), tuning, progress),
+    }
+
+
+def _seconds(model: Path, pool: Inputs, tuning: Tuning, steps: int = 4) -> float:
+    """What one fine-tune takes on one core, from a few steps of one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    trial = load_model(str(model), (0.75,), "cpu")
+    short = Tuning(steps, tuning.batch, tuning.rate, tuning.draws)
+    fine_tune(trial, pool, Run("trial", tuple(range(len(pool))), 0), short)
+    began = time.monotonic()
+    fine_tune(trial, pool, Run("trial", tuple(range(len(pool))), 0), short)
+    torch.set_num_threads(threads)
+    return (time.monotonic() - began) / steps * tuning.steps
+
+
+END_ROWS = ("paper", BEST)
+
+
+def _ends(rows: dict[str, Scores], pool: Inputs, queries: Inputs, share: float) -> dict[str, Run]:
+    """Runs with only, and without, the top, a random and the bottom share of the pool for each motion's queries."""
+    size, everything = max(1, int(len(pool) * share + 0.5)), set(range(len(pool)))
+    wanted = [clip.spec.motion for clip in queries.clips]
+    runs: dict[str, Run] = {}
+    for row in dict.fromkeys((*END_ROWS, "random")):
+        if row not in rows:
+            continue
+        for motion in dict.fromkeys(wanted):
+            mean = rows[row][:, np.array(wanted) == motion].mean(axis=1, keepdims=True)
+            order = ranking(mean)[:, 0].tolist()
+            for end, chosen in {"top": order[:size], "bottom": order[-size:]}.items():
+                if row == "random" and end == "bottom":
+                    continue
+                for way, clips in {"only": set(chosen), "without": everything - set(chosen)}.items():
+                    name = f"{way}/{row}/{end}/{motion}"
+                    runs[name] = Run(name.replace("/", "-").replace(" ", "_").replace(",", ""), tuple(sorted(clips)), 1)
+    return runs
+
+
+def _judge_ends(
+    ends: dict[str, Run], pool: Inputs, queries: Inputs, model: Path, folder: Path, base: NDArray[np.float64], tuning: Tuning,
+    progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
+    """Change of the loss of a motion's own queries, in percent of the base's, for each way, row and end."""
+    losses = measure_runs(list(ends.values()), pool, queries, str(model), tuning, folder, os.cpu_count() or 1, progress)
+    change = 100 * (losses.mean(axis=1) / base - 1)
+    wanted = np.array([clip.spec.motion for clip in queries.clips])
+    found: dict[str, list[float]] = {}
+    for name, row in zip(ends, change, strict=True):
+        *place, motion = name.split("/")
+        found.setdefault("/".join(place), []).extend(row[wanted == motion].tolist())
+    return {place: over_queries(np.array(values)) for place, values in found.items()}

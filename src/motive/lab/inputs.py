@@ -1,0 +1,101 @@
+"""A suite's clips as the methods under test see them: prepared by the ordinary path, from video files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from motive import verbs
+from motive.attribution.prepare import PreparedFolder, prepared_fingerprint
+from motive.config import Config, parse_config
+from motive.errors import ClipError
+from motive.lab import world
+from motive.lab.suite import LabClip
+from motive.models.registry import load_model
+from motive.motion.mask import MaskOptions, motion_mask, normalise, to_latent_grid
+from motive.motion.trackers import TRACKERS
+from motive.progress import Progress
+from motive.video.decode import Sampling, decode
+
+Captions = Literal["looks", "motion"]
+"""Captions that name the looks alone, or the motion too."""
+
+SIZE = 64
+"""Pixels a side that clips are standardised to, as the lab's model was trained."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Clips in the order of their plan.
+
+    latents float32 [N, C, f, h, w]; texts: N embeddings [tokens, dim]; masks float32 [N, f, h, w]: "dis" as Motive makes
+    them, "paper" without a floor, "true" from the exact displacement. displacement float32 [N, F, H, W, 2], DIS's.
+    """
+
+    clips: list[LabClip]
+    latents: Tensor
+    texts: list[Tensor]
+    masks: dict[str, Tensor]
+    displacement: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+
+def lab_config(out: Path, pool: Path, queries: Path, model: Path, captions: Captions = "looks", **sections: object) -> Config:
+    """The configuration of a run on a suite; `sections` replace whole sections of it."""
+    column = {"looks": "caption", "motion": "caption_motion"}[captions]
+    tree = {
+        "out": out,
+        "pool": pool,
+        "queries": queries,
+        "columns": {"caption": column},
+        "model": {"path": str(model), "device": "cpu"},
+        "video": {"frames": world.FRAMES, "fps": world.FPS, "height": SIZE, "width": SIZE},
+    }
+    return parse_config(tree | sections, "the lab")
+
+
+def read_inputs(config: Config, plans: Sequence[list[LabClip]], progress: Progress) -> list[Inputs]:
+    """Prepare the pool and the queries of `config`, whose clips are `plans`, and hold them in memory."""
+    verbs.prepare(config, progress)
+    model = load_model(config.model.path, config.gradients.sigmas, config.model.device, config.model.dtype)
+    prepared = PreparedFolder(config.out / "prepared", prepared_fingerprint(config, model))
+    return [_read(config, which, plan, prepared, model.latent_stride) for which, plan in zip(verbs.WHICH, plans, strict=True)]
+
+
+def true_displacement(clip: LabClip) -> NDArray[np.float32]:
+    """The exact displacement at the standardised size, px/frame [F, H, W, 2]: the mean of the rendered pixels of each."""
+    whole = world.render(clip.seed, clip.spec).displacement
+    ratio = whole.shape[1] // SIZE
+    return whole.reshape(len(whole), SIZE, ratio, SIZE, ratio, 2).mean(axis=(2, 4)) / ratio
+
+
+def _read(config: Config, which: str, plan: list[LabClip], prepared: PreparedFolder, stride: tuple[int, int, int]) -> Inputs:
+    table = {Path(clip.name).stem: clip for clip in verbs.read_clips(config, which)}
+    video = config.video
+    sampling = Sampling(video.frames, video.fps, video.height, video.width)
+    latents, texts, displacements = [], [], []
+    masks: dict[str, list[Tensor]] = {"dis": [], "paper": [], "true": []}
+    for planned in plan:
+        clip = table[planned.name]
+        ready = prepared.load(clip)
+        if clip.path is None:
+            raise ClipError(f"{planned.name}: has no file")
+        frames = decode(clip.path, sampling).frames
+        displacement = TRACKERS[config.motion.tracker](frames)
+        truth = np.linalg.norm(true_displacement(planned), axis=-1)
+        still = truth.max() == 0
+        latents.append(ready.latents)
+        texts.append(ready.text)
+        displacements.append(displacement)
+        masks["dis"].append(ready.mask)
+        masks["paper"].append(motion_mask(frames, TRACKERS[config.motion.tracker], stride, MaskOptions(floor=0))[0])
+        masks["true"].append(to_latent_grid(torch.ones(truth.shape) if still else normalise(torch.from_numpy(truth)), stride))
+    stacked = {name: torch.stack(parts) for name, parts in masks.items()}
+    return Inputs(plan, torch.stack(latents), texts, stacked, np.stack(displacements))

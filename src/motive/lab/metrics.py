@@ -1,0 +1,135 @@
+"""What a score matrix is worth: retrieval of the wanted motion, and prediction of what training does; with intervals.
+
+Every figure comes as (mean, low, high): the mean over queries and its 95 % interval by bootstrap.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motive.seeds import stream
+
+Scores = NDArray[np.float64]
+"""[N, Q]: how much each pool clip is thought to help each query."""
+
+Interval = tuple[float, float, float]
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Over queries; a clip is relevant if it shows the query's motion.
+
+    precision, recall: of the top share; recall counts relevant clips found. map: mean average precision. per_motion: mean
+    precision of each motion's queries. top, bottom: share of each kind of clip in the top and in the bottom.
+    """
+
+    precision: Interval
+    recall: Interval
+    map: Interval
+    per_motion: dict[str, float]
+    top: dict[str, float]
+    bottom: dict[str, float]
+
+
+def retrieval(
+    scores: Scores, motions: Sequence[str], kinds: Sequence[str], wanted: Sequence[str], share: float = 0.1
+) -> Retrieval:
+    """Judge `scores` [N, Q]; motions, kinds [N] of the pool's clips; wanted [Q], each query's motion."""
+    order = ranking(scores)
+    relevant = np.array(motions)[order] == np.array(wanted)
+    kind = np.array(kinds)[order]
+    size = max(1, int(len(scores) * share + 0.5))
+    precision = relevant[:size].mean(axis=0)
+    recall = relevant[:size].sum(axis=0) / relevant.sum(axis=0)
+    ranks = np.arange(1, len(scores) + 1)[:, None]
+    average = (relevant * np.cumsum(relevant, axis=0) / ranks).sum(axis=0) / relevant.sum(axis=0)
+    return Retrieval(
+        precision=over_queries(precision),
+        recall=over_queries(recall),
+        map=over_queries(average),
+        per_motion={m: float(precision[np.array(wanted) == m].mean()) for m in dict.fromkeys(wanted)},
+        top={k: float((kind[:size] == k).mean()) for k in sorted(set(kinds))},
+        bottom={k: float((kind[-size:] == k).mean()) for k in sorted(set(kinds))},
+    )
+
+
+def ranking(scores: Scores) -> NDArray[np.int64]:
+    """Clip indices [N, Q], best first for each query; equal scores keep the pool's order, which is random."""
+    return np.argsort(-scores, axis=0, kind="stable")
+
+
+def datamodelling(scores: Scores, subsets: NDArray[np.bool_], losses: NDArray[np.float64]) -> Interval:
+    """Linear datamodelling score: Spearman over M subsets of predicted against measured help, mean over queries.
+
+    subsets [M, N]; losses [M, Q], as `relative` gives them. Predicted help is the sum of the scores of a subset's clips,
+    less its mean over queries, as in the losses. The interval resamples subsets and queries. Raises ValueError for a
+    single query, which has nothing to be relative to.
+    """
+    if scores.shape[1] < 2:
+        raise ValueError("losses relative to their mean over queries need at least two queries")
+    predicted = subsets.astype(np.float64) @ scores
+    predicted -= predicted.mean(axis=1, keepdims=True)
+    return agreement(predicted, -losses)
+
+
+def relative(losses: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Losses [M, Q] as log ratios to the base model's [Q], less each run's mean over queries.
+
+    What a run does to all queries alike, such as how far it got, says nothing about which clips it saw.
+    """
+    change = np.log(losses / base)
+    return np.asarray(change - change.mean(axis=1, keepdims=True))
+
+
+def agreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> Interval:
+    """Spearman over rows (subsets), mean over columns (queries), of two [M, Q] matrices."""
+    rows, columns = first.shape
+    draw = stream(0, "bootstrap", rows, columns)
+    resampled = []
+    for _ in range(RESAMPLES):
+        picked = draw.integers(rows, size=rows)
+        queries = draw.integers(columns, size=columns)
+        resampled.append(_spearman(first[picked], second[picked])[queries].mean())
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return float(_spearman(first, second).mean()), float(low), float(high)
+
+
+def over_queries(values: NDArray[np.float64]) -> Interval:
+    """Mean of [Q] and its interval, resampling queries."""
+    draw = stream(0, "bootstrap", len(values))
+    means = values[draw.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(values.mean()), float(low), float(high)
+
+
+def paired(first: NDArray[np.float64], second: NDArray[np.float64]) -> Interval:
+    """Mean difference of two scores a query, [Q] each, and its interval, resampling queries."""
+    return over_queries(first - second)
+
+
+def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Rank correlation of two vectors; nan if one is constant."""
+    return float(_spearman(np.asarray(a, float)[:, None], np.asarray(b, float)[:, None])[0])
+
+
+def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Column by column of two [M, Q] matrices."""
+    x, y = _ranks(a), _ranks(b)
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((x * y).sum(axis=0) / np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0)))
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks down each column, ties sharing their mean."""
+    ordered = np.sort(values, axis=0)
+    ranks = np.empty_like(values, dtype=np.float64)
+    for q in range(values.shape[1]):
+        left = np.searchsorted(ordered[:, q], values[:, q], "left")
+        right = np.searchsorted(ordered[:, q], values[:, q], "right")
+        ranks[:, q] = (left + right - 1) / 2
+    return ranks
