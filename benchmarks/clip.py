@@ -113,7 +113,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     noise, sigma = shared_noise(0, shape), config.gradients.sigmas[0]
     facts = ClipFacts(frames, 16, width, height, 16, 5, "none", 0, 1, 1, 1, 0, 0, "moving")
     clip = Clip("clip", "clip", "clip.mp4", "", None, None, "")
-    attribute, store = clip_attributor(config, model), Store(options.folder / "store", {"bench": 1}, 512, "float32")
+    attribute, store = clip_attributor(config, model, "pool"), Store(options.folder / "store", {"bench": 1}, 512, "float32")
     given = load_file(clip_file)
 
     def plain() -> None:

@@ -88,6 +88,14 @@ def test_show_ranks_and_lists_what_was_not_scored(done, capsys, tmp_path) -> Non
     assert code == 0
     assert out.count("not scored:") == 5
     assert sheet.read_bytes().startswith(b"\x89PNG")
+    whole = sheet.read_bytes()
+    code, out, _ = call(capsys, "show", str(done), "--sheet", str(sheet), "--query", "query1")
+    assert code == 0
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert sheet.read_bytes() != whole
+    code, out, err = call(capsys, "show", str(done), "--sheet", str(sheet), "--query", "nothing")
+    assert code == 1
+    assert "no query 'nothing'; there are" in err
     code, out, err = call(capsys, "show", str(done), "--json")
     shown = json.loads(out)
     assert err == ""

@@ -64,8 +64,9 @@ class MotionSection(Section):
 
 
 class GradientSection(Section):
-    weighting: Literal["motion", "uniform"] = "motion"
-    """motion: the loss is weighted by the motion mask; uniform: whole video, the paper's 'without mask'."""
+    weighting: Literal["motion", "uniform", "queries"] = "motion"
+    """motion: the loss is weighted by the motion mask; uniform: whole video, the paper's 'without mask'; queries: only that
+    of the queries is, while pool clips get the plain loss, which is what training on them minimises."""
     sigmas: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.75075,), min_length=1)
     """Noise levels; gradients at several are averaged. The paper's one is t = 750.75 of 1000."""
     draws: int | None = Field(None, ge=1, le=4096)

@@ -96,8 +96,8 @@ def index(config: Config, progress: Progress | None = None, retry_failed: bool =
     else:
         prepare_texts(work.waiting, work.model, work.prepared, work.progress)
         inputs = clip_preparer(config, work.model, work.prepared)
-    attribute = clip_attributor(config, work.model)
     for which, store in work.stores.items():
+        attribute = clip_attributor(config, work.model, which)
         fill_store(store, work.shards[which], work.tables[which], inputs, attribute, work.progress)
     work.model.free()
     return _summary(work)

@@ -155,7 +155,7 @@ def test_prepared_inputs_come_back_as_they_were(pool_folder, query_folder, tiny_
     assert 0 <= prepared.mask.min() <= prepared.mask.max() <= 1
     assert prepared.facts.label == "moving"
     model = load_model(config.model.path, config.gradients.sigmas, "cpu")
-    assert clip_attributor(config, model)(prepared).feature.norm() == pytest.approx(1)
+    assert clip_attributor(config, model, "pool")(prepared).feature.norm() == pytest.approx(1)
 
 
 def test_the_public_names_are_the_verbs() -> None:
@@ -182,7 +182,7 @@ def moving(pool_folder, query_folder, tiny_wan, tmp_path_factory) -> Prepared:
 
 def attributed(model: VideoModel, prepared: Prepared, tmp_path: Path, *more: str) -> Gradient:
     config = load_config(None, settings(tmp_path, tmp_path, tmp_path, tmp_path, "gradients.projector=exact", *more))
-    return clip_attributor(config, model)(prepared)
+    return clip_attributor(config, model, "pool")(prepared)
 
 
 def true_gradients(model: VideoModel, prepared: Prepared, sigmas: list[float], temporal: bool = False) -> list[np.ndarray]:
@@ -272,3 +272,15 @@ def test_features_of_other_draws_or_errors_do_not_mix(pool_folder, query_folder,
     for more in ("gradients.draws=2", "gradients.error=temporal", "gradients.average=directions"):
         with pytest.raises(StoreError, match=more.split("=")[0] + ": stored"):
             index(load_config(None, [*common, more]))
+
+
+def test_weighting_the_queries_alone_gives_clips_the_plain_gradient_and_queries_the_masked_one(model, moving, tmp_path) -> None:
+    both = ["motion", "uniform", "queries"]
+    configs = {
+        name: load_config(None, settings(tmp_path, tmp_path, tmp_path, tmp_path, f"gradients.weighting={name}"))
+        for name in both
+    }
+    as_clip, as_query = (clip_attributor(configs["queries"], model, which)(moving).feature for which in ("pool", "queries"))
+    assert torch.equal(as_clip, clip_attributor(configs["uniform"], model, "pool")(moving).feature)
+    assert torch.equal(as_query, clip_attributor(configs["motion"], model, "queries")(moving).feature)
+    assert not torch.equal(as_clip, as_query)

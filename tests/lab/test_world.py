@@ -449,3 +449,17 @@ def test_any_seed_and_spec_render_to_a_sound_clip(seed, spec, size, frames) -> N
     assert all(part.flags["C_CONTIGUOUS"] for part in (clip.frames, clip.displacement, clip.mask))
     if spec.motion != "reversed":
         assert clip.mask[0].any()
+
+
+def test_a_bounce_comes_to_rest_however_long_the_clip() -> None:
+    looks = draw_looks(np.random.default_rng(0))
+    for seed in range(4):
+        law, _, _ = trajectory(seed, Spec("bounce", looks), frames=200)
+        assert np.isfinite(law.parts[0].centre).all()
+        assert np.ptp(law.parts[0].centre[-20:, 1]) < 1e-3, "it rests on the floor at the end"
+
+
+def test_a_single_frame_can_be_rendered() -> None:
+    clip = render(0, Spec("fall", draw_looks(np.random.default_rng(0))), 32, frames=1)
+    assert clip.frames.shape == (1, 32, 32, 3)
+    assert abs(clip.displacement).max() < 1e-4

@@ -43,10 +43,11 @@ def feature_dim(config: Config, model: VideoModel) -> int:
     return Exact(_sizes(model)).dim if config.gradients.projector == "exact" else config.gradients.dim
 
 
-def clip_attributor(config: Config, model: VideoModel) -> Attribute:
-    """A function from a prepared clip to its feature; the denoiser is loaded at its first call."""
+def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
+    """A function from a prepared clip of "pool" or "queries" to its feature; the denoiser is loaded at its first call."""
     options, video = config.gradients, config.video
     draws = len(options.sigmas) if options.draws is None else options.draws
+    masked = options.weighting == "motion" or (options.weighting == "queries" and which == "queries")
     residual = temporal_residual if options.error == "temporal" else None
 
     @functools.cache
@@ -60,7 +61,7 @@ def clip_attributor(config: Config, model: VideoModel) -> Attribute:
 
     def attribute(prepared: Prepared) -> Gradient:
         denoiser, projector, noises = ready()
-        mask = prepared.mask if options.weighting == "motion" else torch.ones_like(prepared.mask)
+        mask = prepared.mask if masked else torch.ones_like(prepared.mask)
         losses = [
             functools.partial(clip_loss, model, prepared.latents, prepared.text, mask, noise, sigma, residual)
             for noise, sigma in zip(noises, itertools.cycle(options.sigmas), strict=False)

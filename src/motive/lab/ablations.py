@@ -13,7 +13,7 @@ from motive.gradients.capture import project_gradient
 from motive.gradients.loss import clip_loss, shared_noise
 from motive.gradients.projection import Exact, Fastfood, Projector
 from motive.lab import world
-from motive.lab.draws import PAPER_SIGMA, draw_features, mean_features
+from motive.lab.draws import PAPER_SIGMA, draw_features, mean_directions
 from motive.lab.inputs import SIZE, Inputs
 from motive.lab.metrics import ranking, spearman
 from motive.lab.motions import PHYSICAL
@@ -91,8 +91,8 @@ def timesteps(pool: Inputs, queries: Inputs, model: str, place: Path, progress: 
         draw_features(inputs, "motion", 10, model, folder / which / "motion", 1, progress)
         for which, inputs in (("pool", pool), ("queries", queries))
     )
-    ten = mean_features(own, 10) @ mean_features(wanted, 10).T
-    one = mean_features(own, 1) @ mean_features(wanted, 1).T
+    ten = mean_directions(own, 10) @ mean_directions(wanted, 10).T
+    one = mean_directions(own, 1) @ mean_directions(wanted, 1).T
     return {"one against ten": float(np.mean([spearman(one[:, q], ten[:, q]) for q in range(ten.shape[1])]))}
 
 

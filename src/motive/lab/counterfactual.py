@@ -22,6 +22,7 @@ from torch import Tensor
 from motive.files import digest, write_json
 from motive.gradients.loss import motion_loss, shared_noise
 from motive.lab.inputs import Inputs
+from motive.lab.precision import half_precision
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
 from motive.progress import Progress
@@ -107,7 +108,7 @@ def fine_tune(model: VideoModel, pool: Inputs, run: Run, tuning: Tuning) -> None
     for step in range(tuning.steps):
         optimiser.param_groups[0]["lr"] = tuning.rate * (1 - step / tuning.steps)
         numbers, noise, sigma = next(batches)
-        with torch.autocast(model.device.type, torch.bfloat16):
+        with half_precision(str(model.device)):
             error = model.error(pool.latents[numbers], [pool.texts[n] for n in numbers], noise, sigma)
         optimiser.zero_grad(set_to_none=True)
         error.square().mean().backward()
@@ -117,7 +118,7 @@ def fine_tune(model: VideoModel, pool: Inputs, run: Run, tuning: Tuning) -> None
 def measure(model: VideoModel, queries: Inputs, draws: int) -> NDArray[np.float64]:
     """Motion-weighted loss of each query on the even and on the odd draws, [2, Q], weighted by the true motion."""
     losses = np.zeros((2, len(queries)))
-    with torch.inference_mode():
+    with torch.no_grad():
         for k, sigma in enumerate(spread_sigmas(draws)):
             noise = shared_noise(0, queries.latents.shape[1:], k).expand_as(queries.latents)
             error = model.error(queries.latents, queries.texts, noise, sigma)

@@ -5,6 +5,8 @@ interrupted one goes on.
 """
 
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,16 @@ from motive.sigmas import spread_sigmas
 DIM = 2048
 PAPER_SIGMA = 0.75075
 
+
+@dataclass(frozen=True)
+class Draws:
+    """Of N clips and K draws: directions float16 [N, K, DIM], of length 1, and projected norms float64 [N, K]; or of one
+    clip, without the first axis."""
+
+    directions: NDArray[np.float16]
+    norms: NDArray[np.float64]
+
+
 WEIGHTINGS = {
     "paper": ("paper", None),
     "motion": ("dis", None),
@@ -41,10 +53,10 @@ def sigmas(draws: int) -> tuple[float, ...]:
 
 def draw_features(
     inputs: Inputs, weighting: str, draws: int, model: str, folder: Path, workers: int, progress: Progress
-) -> NDArray[np.float32]:
-    """Unit features [N, draws, DIM] of each clip of `inputs`; those that `folder` holds are read from it."""
+) -> Draws:
+    """The draws of each clip of `inputs`; those that `folder` holds are read from it."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{clip.name}.npy" for clip in inputs.clips]
+    files = [folder / f"{clip.name}.npz" for clip in inputs.clips]
     missing = [n for n, file in enumerate(files) if _held(file) < draws]
     if missing:
         tasks = [(inputs, n, weighting, draws, files[n]) for n in missing]
@@ -54,17 +66,33 @@ def draw_features(
         ):
             for _ in processes.map(_attribute, map(_one, tasks)):
                 step()
-    return np.stack([np.load(file)[:draws].astype(np.float32) for file in files])
+    held = [_load(file) for file in files]
+    return Draws(*(np.stack([getattr(one, name)[:draws] for one in held]) for name in ("directions", "norms")))
 
 
-def mean_features(features: NDArray[np.float32], draws: int) -> NDArray[np.float64]:
-    """[N, K, D'] -> [N, D']: the mean direction of each clip's first `draws` draws, of length 1."""
-    mean = features[:, :draws].mean(axis=1, dtype=np.float64)
-    return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True))
+def mean_directions(draws: Draws, count: int) -> NDArray[np.float64]:
+    """[N, D']: the mean direction of each clip's first `count` draws, of length 1."""
+    return unit(draws.directions[:, :count].mean(axis=1, dtype=np.float64))
+
+
+def mean_gradients(draws: Draws, count: int) -> NDArray[np.float64]:
+    """[N, D']: the projected mean gradient of each clip's first `count` draws, at its own length."""
+    lengths = draws.norms[:, :count, None]
+    return np.asarray((draws.directions[:, :count].astype(np.float64) * lengths).mean(axis=1))
+
+
+def unit(features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N, D'], each of length 1."""
+    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True))
 
 
 def _held(file: Path) -> int:
-    return len(np.load(file, mmap_mode="r")) if file.exists() else 0
+    return len(_load(file).norms) if file.exists() else 0
+
+
+def _load(file: Path) -> Draws:
+    with np.load(file) as held:
+        return Draws(held["directions"], held["norms"])
 
 
 Task = tuple[Any, ...]
@@ -90,15 +118,12 @@ def _attribute(task: Task) -> None:
     latents, text, mask, weighting, draws, file = task
     model, projector = _state["model"], _state["projector"]
     residual = WEIGHTINGS[weighting][1]
-    features = []
+    gradients = []
     for k, sigma in enumerate(sigmas(draws)):
         noise = shared_noise(0, latents.shape, k)
-        gradient = project_gradient(
-            model.denoiser,
-            projector,
-            [lambda: clip_loss(model, latents, text, mask, noise, sigma, residual)],  # noqa: B023, called at once
-        )
-        features.append(gradient.feature.numpy().astype(np.float16))
-    aside = file.with_suffix(".tmp.npy")
-    np.save(aside, np.stack(features))
+        loss = partial(clip_loss, model, latents, text, mask, noise, sigma, residual)
+        gradients.append(project_gradient(model.denoiser, projector, [loss]))
+    aside = file.with_suffix(".tmp.npz")
+    directions = np.stack([gradient.feature.numpy().astype(np.float16) for gradient in gradients])
+    np.savez(aside, directions=directions, norms=np.array([gradient.projected_norm for gradient in gradients]))
     aside.replace(file)

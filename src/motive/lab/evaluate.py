@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from motive.attribution.prepare import check_fingerprint
 from motive.files import write_json
 from motive.lab import ablations
 from motive.lab.counterfactual import Run, Tuning, base_losses, fine_tune, half_subsets, measure_runs
 from motive.lab.inputs import Captions, Inputs, lab_config, read_inputs
 from motive.lab.metrics import agreement, datamodelling, over_queries, ranking, relative, retrieval
 from motive.lab.rows import Scores, score_rows
-from motive.lab.suite import V1, SuiteSpec, plan, write_suite
+from motive.lab.suite import V1, SuiteSpec, plan, plan_digest, write_suite
 from motive.models.registry import load_model
 from motive.progress import Progress, duration
 
@@ -61,6 +62,9 @@ def evaluate(
     """Measure everything that `folder` lacks; returns what is written to results.json there."""
     began = time.monotonic()
     workers = os.cpu_count() or 1
+    loaded = load_model(str(model), (0.75,), "cpu")
+    made_with: dict[str, object] = {"suite": plan_digest(spec), "model": loaded.fingerprint("encoders") | loaded.fingerprint("denoiser")}
+    check_fingerprint(folder / "lab.json", made_with, ("*/runs/*.json", "*/draws/*/*/*.npz"))
     pool_manifest, query_manifest = write_suite(folder / "suite", spec, progress)
     plans = plan(spec)
     results: dict[str, Any] = {"suite": asdict(spec), "effort": asdict(effort), "best": BEST, "captions": {}}
@@ -72,9 +76,9 @@ def evaluate(
         found = {name: asdict(judge_retrieval(scores, pool, queries, effort.share)) for name, scores in rows.items()}
         results["captions"][kind] = {
             "retrieval": found,
-            **_counterfactuals(rows, pool, queries, model, place / "runs", effort, progress),
+            **_counterfactuals(rows, pool, queries, model, place / "runs", effort, progress, with_ends=kind == captions[0]),
         }
-        if kind == "looks" and effort.ablations:
+        if kind == captions[0] and effort.ablations:
             results["ablations"] = ablations.measure(rows, pool, queries, model, place, progress)
         write_json(folder / "results.json", results)
     results["minutes"] = (time.monotonic() - began) / 60
@@ -94,8 +98,16 @@ def groups(pool: Inputs) -> list[str]:
 
 
 def _counterfactuals(
-    rows: dict[str, Scores], pool: Inputs, queries: Inputs, model: Path, folder: Path, effort: Effort, progress: Progress
+    rows: dict[str, Scores],
+    pool: Inputs,
+    queries: Inputs,
+    model: Path,
+    folder: Path,
+    effort: Effort,
+    progress: Progress,
+    with_ends: bool,
 ) -> dict[str, Any]:
+    """Datamodelling scores of all rows and how reliable they are; and, `with_ends`, removal and addition."""
     workers, tuning = os.cpu_count() or 1, effort.tuning
     subsets = half_subsets(groups(pool), effort.subsets, seed=0)
     halves = [
@@ -103,7 +115,7 @@ def _counterfactuals(
         for seed in range(1, effort.seeds + 1)
         for m, subset in enumerate(subsets)
     ]
-    ends = _ends(rows, pool, queries, effort.share)
+    ends = _ends(rows, pool, queries, effort.share) if with_ends else {}
     missing = sum(not any(folder.glob(f"{run.name}-*.json")) for run in (*halves, *ends.values()))
     if missing:
         each = _seconds(model, pool, tuning)
@@ -174,6 +186,8 @@ def _judge_ends(
     progress: Progress,
 ) -> dict[str, Any]:  # fmt: skip
     """Change of the loss of a motion's own queries, in percent of the base's, for each way, row and end."""
+    if not ends:
+        return {}
     losses = measure_runs(list(ends.values()), pool, queries, str(model), tuning, folder, os.cpu_count() or 1, progress)
     change = 100 * (losses.mean(axis=1) / base - 1)
     wanted = np.array([clip.spec.motion for clip in queries.clips])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Muon:
     """Steps the weights of linear and convolution layers, seen as matrices [out, everything else]."""
 
-    def __init__(self, weights: Iterable[nn.Parameter], momentum: float = 0.95) -> None:
+    def __init__(self, weights: Iterable[Tensor], momentum: float = 0.95) -> None:
         self.weights, self.momentum = list(weights), momentum
         self.means = [torch.zeros_like(weight) for weight in self.weights]
 
@@ -42,7 +42,7 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     return (x if wide else x.T).to(matrix.dtype)
 
 
-def matrices(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+def matrices(modules: Iterable[nn.Module]) -> list[Tensor]:
     """The weights that Muon is made for: of linear and convolution layers, not of embeddings and norms."""
     kinds = (nn.Linear, nn.Conv2d, nn.Conv3d)
     return [layer.weight for module in modules for layer in module.modules() if isinstance(layer, kinds)]

@@ -60,7 +60,7 @@ def _counterfactual(kind: str, measured: dict[str, Any], effort: dict[str, Any],
         for row in dict.fromkeys((*END_ROWS, "random"))
         if f"only/{row}/top" in measured["ends"]
     ]
-    return [
+    parts = [
         f"## What training does: {TITLES[kind]}",
         f"Linear datamodelling score: {effort['subsets']} random halves of the pool, each fine-tuned {effort['seeds']} times "
         f"for {tuning['steps']} steps of {tuning['batch']} clips; Spearman of the predicted against the measured "
@@ -69,10 +69,14 @@ def _counterfactual(kind: str, measured: dict[str, Any], effort: dict[str, Any],
         f"{100 * reliability['between_seeds']:.2f} % between seeds of one subset; measured on the other half of the draws they "
         f"agree at {interval(reliability['draws'])}.",
         markdown(["score", "LDS"], rows),
-        "Change of the queries' motion-weighted loss, in percent of the base model's (less is better), after fine-tuning, "
-        "for equal steps, with only the named tenth of the pool, and without it:",
-        markdown(["score", "only its top", "only its bottom", "without its top", "without its bottom"], ends),
     ]
+    if ends:
+        parts += [
+            "Change of the queries' motion-weighted loss, in percent of the base model's (less is better), after fine-tuning, "
+            "for equal steps, with only the named tenth of the pool, and without it:",
+            markdown(["score", "only its top", "only its bottom", "without its top", "without its bottom"], ends),
+        ]
+    return parts
 
 
 def _retrieval(kind: str, measured: dict[str, Any], effort: dict[str, Any], best: str) -> list[str]:

@@ -7,13 +7,24 @@ from numpy.typing import NDArray
 
 from motive.attribution.influence import damped_kernel
 from motive.lab import rivals
-from motive.lab.draws import WEIGHTINGS, draw_features, mean_features
+from motive.lab.draws import WEIGHTINGS, draw_features, mean_directions, mean_gradients, unit
 from motive.lab.inputs import Inputs
 from motive.progress import Progress
 
 Scores = NDArray[np.float64]
 
 DRAWS = (1, 4, 16, 64)
+
+PAIRS = {
+    "plain": ("plain", "plain"),
+    "motion": ("motion", "motion"),
+    "temporal": ("temporal", "temporal"),
+    "oracle": ("oracle", "oracle"),
+    "plain to motion": ("plain", "motion"),
+    "plain to temporal": ("plain", "temporal"),
+}
+"""How the pool's and the queries' losses are weighted. Training minimises the plain loss, and what is asked for is the
+queries' motion: "plain to motion" takes both at their word."""
 PAPER_DIM = 512
 
 
@@ -27,27 +38,29 @@ def score_rows(
         "latent similarity": rivals.latent_similarity(pool, queries),
         "flow histogram": rivals.flow_histogram_similarity(pool, queries),
     }
-    features = {}
-    for weighting in WEIGHTINGS:
-        count = {"paper": 1, "oracle": min(16, draws)}.get(weighting, draws)
-        features[weighting] = tuple(
-            draw_features(inputs, weighting, count, model, folder / which / weighting, workers, progress)
+    draw_counts = {"paper": 1, "oracle": min(16, draws)}
+    held = {
+        weighting: [
+            draw_features(
+                inputs, weighting, draw_counts.get(weighting, draws), model, folder / which / weighting, workers, progress
+            )
             for which, inputs in (("pool", pool), ("queries", queries))
-        )
-    first, wanted = (part[:, 0, :PAPER_DIM].astype(np.float64) for part in features["paper"])
-    rows["paper"] = rivals.cosine(first, wanted)
-    pairs = {"plain": ("plain", "plain"), "motion": ("motion", "motion"), "temporal": ("temporal", "temporal")}
-    pairs |= {
-        "oracle": ("oracle", "oracle"),
-        "plain to motion": ("plain", "motion"),
-        "plain to temporal": ("plain", "temporal"),
+        ]
+        for weighting in WEIGHTINGS
     }
-    for name, (of_pool, of_queries) in pairs.items():
-        for count in (k for k in DRAWS if k <= min(draws, features[of_queries][1].shape[1])):
-            own, other = mean_features(features[of_pool][0], count), mean_features(features[of_queries][1], count)
-            rows[f"{name} x{count}"] = own @ other.T
-            rows[f"{name} x{count}, kernel"] = kernel_scores(own, other)
+    first, wanted = (part.directions[:, 0, :PAPER_DIM].astype(np.float64) for part in held["paper"])
+    rows["paper"] = unit(first) @ unit(wanted).T
+    for name, (of_pool, of_queries) in PAIRS.items():
+        own, other = held[of_pool][0], held[of_queries][1]
+        for count in (k for k in DRAWS if k <= other.norms.shape[1]):
+            rows |= _variants(f"{name} x{count}", mean_directions(own, count), mean_directions(other, count))
+            if of_pool != of_queries:
+                rows |= _variants(f"{name} x{count}, raw", mean_gradients(own, count), mean_directions(other, count))
     return rows
+
+
+def _variants(name: str, own: NDArray[np.float64], other: NDArray[np.float64]) -> dict[str, Scores]:
+    return {name: own @ other.T, f"{name}, kernel": kernel_scores(own, other)}
 
 
 def kernel_scores(pool: NDArray[np.float64], queries: NDArray[np.float64]) -> Scores:

@@ -11,12 +11,12 @@ Every stage is skipped when its result is there, so the same command goes on aft
 """
 
 import json
-import math
 import os
+import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from motive.files import write_atomic, write_json
 from motive.lab import world
 from motive.lab.motions import CARTOON, PHRASES, PHYSICAL
 from motive.lab.muon import Muon, matrices
+from motive.lab.precision import half_precision
 from motive.models.build import WAN_2_1_1_3B, word_tokenizer
 from motive.progress import Progress, duration
 from motive.seeds import stream
@@ -79,6 +80,15 @@ class Recipe:
     denoiser_steps: int = 6000
     batch: int = 32
     seed: int = 0
+
+
+CARD = """# A small text-to-video Wan
+
+A WanPipeline for clips of 17 frames at 16 fps, 64 x 64 pixels, of the world in `motive.lab.world`, trained from nothing by
+`motive lab train`: a VAE in {vae_steps} steps, then denoiser and text encoder in {denoiser_steps} steps of {batch} clips, on
+{clips} rendered clips, seed {seed}. vae.jsonl and denoiser.jsonl are the loss curves. Captions have at most 32 tokens: give the
+pipeline `max_sequence_length=32`. Apache-2.0.
+"""
 
 
 def train(folder: Path, recipe: Recipe, device: str, progress: Progress) -> Path:
@@ -210,7 +220,7 @@ def _encode_clips(folder: Path, device: str, progress: Progress) -> None:
     latents = np.empty((len(clips), 16, 1 + (world.FRAMES - 1) // 4, SIZE // 8, SIZE // 8), np.float16)
     with torch.inference_mode(), progress.steps("encoding clips", len(clips)) as step:
         for first in range(0, len(clips), 4):
-            with torch.autocast(device.split(":")[0], torch.bfloat16):
+            with half_precision(device):
                 encoded = vae.encode(_pixels(clips[first : first + 4]).to(device)).latent_dist.mean
             latents[first : first + 4] = ((encoded.float().cpu() - mean) / std).half().numpy()
             for _ in encoded:
@@ -257,8 +267,12 @@ def _train_denoiser(folder: Path, recipe: Recipe, device: str, progress: Progres
         tokenizer, encoder.half().cpu(), AutoencoderKLWan.from_pretrained(folder / "vae").half(),
         FlowMatchEulerDiscreteScheduler(shift=SHIFT), denoiser.half().cpu(),
     )  # fmt: skip
-    pipeline.save_pretrained(folder / "model.tmp")
-    (folder / "model.tmp").replace(folder / "model")
+    aside = folder / "model.tmp"
+    pipeline.save_pretrained(aside)
+    for stage in ("vae", "denoiser"):
+        shutil.copy(folder / f"{stage}.jsonl", aside / f"{stage}.jsonl")
+    (aside / "README.md").write_text(CARD.format(**asdict(recipe)), encoding="utf-8")
+    aside.replace(folder / "model")
 
 
 def _optimise(
@@ -293,7 +307,7 @@ def _optimise(
     saved = begin = time.monotonic()
     with progress.steps(f"training the {name}", steps - first) as tick:
         for step in range(first, steps):
-            with torch.autocast(device.split(":")[0], torch.bfloat16):
+            with half_precision(device):
                 value = loss(step)
             for module in modules:
                 module.zero_grad(set_to_none=True)
