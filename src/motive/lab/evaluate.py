@@ -63,7 +63,10 @@ def evaluate(
     began = time.monotonic()
     workers = os.cpu_count() or 1
     loaded = load_model(str(model), (0.75,), "cpu")
-    made_with: dict[str, object] = {"suite": plan_digest(spec), "model": loaded.fingerprint("encoders") | loaded.fingerprint("denoiser")}
+    made_with: dict[str, object] = {
+        "suite": plan_digest(spec),
+        "model": loaded.fingerprint("encoders") | loaded.fingerprint("denoiser"),
+    }
     check_fingerprint(folder / "lab.json", made_with, ("*/runs/*.json", "*/draws/*/*/*.npz"))
     pool_manifest, query_manifest = write_suite(folder / "suite", spec, progress)
     plans = plan(spec)

@@ -13,8 +13,6 @@ Every stage is skipped when its result is there, so the same command goes on aft
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,13 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from motive.files import write_atomic, write_json
+from motive.files import write_json
 from motive.lab import world
 from motive.lab.motions import CARTOON, PHRASES, PHYSICAL
-from motive.lab.muon import Muon, matrices
+from motive.lab.optimise import optimise
 from motive.lab.precision import half_precision
 from motive.models.build import WAN_2_1_1_3B, word_tokenizer
-from motive.progress import Progress, duration
+from motive.progress import Progress
 from motive.seeds import stream
 
 SIZE = 64
@@ -62,10 +60,6 @@ VAE: dict[str, Any] = {
 }
 """AutoencoderKLWan settings, built like Wan2.2's: patches of 2 x 2, then shortcuts around every change of size; 2.7 million
 parameters, stride 4 x 8 x 8."""
-
-ADAM_RATE = 2e-3
-MUON_RATE = 0.02
-
 
 KL = 1e-5
 """Weight of a latent number's divergence from N(0, 1) beside the mean absolute error of a pixel in [-1, 1]."""
@@ -186,7 +180,7 @@ def _train_vae(folder: Path, recipe: Recipe, device: str, progress: Progress) ->
             + KL * (posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()).mean()
         )
 
-    _optimise("vae", [vae], loss, recipe.vae_steps, folder, device, progress)
+    optimise("vae", [vae], loss, recipe.vae_steps, folder, device, progress)
     vae.eval().requires_grad_(False)
     some = np.linspace(0, len(clips) - 1, 400).astype(int)
     latents = torch.cat([vae.encode(_pixels(clips[n : n + 1]).to(device)).latent_dist.mean for n in some])
@@ -262,7 +256,7 @@ def _train_denoiser(folder: Path, recipe: Recipe, device: str, progress: Progres
         prediction = denoiser((1 - level) * clean + level * noise, 1000 * sigma, states, return_dict=False)[0]
         return (prediction.float() - (noise - clean)).square().mean()
 
-    _optimise("denoiser", [encoder, denoiser], loss, recipe.denoiser_steps, folder, device, progress, averaging=0.999)
+    optimise("denoiser", [encoder, denoiser], loss, recipe.denoiser_steps, folder, device, progress, averaging=0.999)
     pipeline = WanPipeline(
         tokenizer, encoder.half().cpu(), AutoencoderKLWan.from_pretrained(folder / "vae").half(),
         FlowMatchEulerDiscreteScheduler(shift=SHIFT), denoiser.half().cpu(),
@@ -273,74 +267,3 @@ def _train_denoiser(folder: Path, recipe: Recipe, device: str, progress: Progres
         shutil.copy(folder / f"{stage}.jsonl", aside / f"{stage}.jsonl")
     (aside / "README.md").write_text(CARD.format(**asdict(recipe)), encoding="utf-8")
     aside.replace(folder / "model")
-
-
-def _optimise(
-    name: str,
-    modules: list[nn.Module],
-    loss: Callable[[int], Tensor],
-    steps: int,
-    folder: Path,
-    device: str,
-    progress: Progress,
-    averaging: float | None = None,
-    save_every: float = 180.0,
-) -> None:
-    """Muon for matrices and AdamW for the rest, in bfloat16 autocast, with a short warm-up and then a straight line to zero;
-    leaves the (averaged) result in `modules`.
-
-    Every `save_every` seconds all state goes to `<name>.checkpoint.pt`, from which the same call goes on.
-    """
-    parameters = [p for module in modules for p in module.parameters()]
-    muon = Muon(matrices(modules))
-    theirs = set(map(id, muon.weights))
-    adam = torch.optim.AdamW([p for p in parameters if id(p) not in theirs], betas=(0.9, 0.98), weight_decay=0.0)
-    mean = [p.detach().clone() for p in parameters]
-    first, curve, checkpoint = 0, [], folder / f"{name}.checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        first, curve = state["step"], state["curve"]
-        adam.load_state_dict(state["adam"])
-        for kept, now in ((state["parameters"], parameters), (state["mean"], mean), (state["muon"], muon.means)):
-            _copy(kept, now)
-    progress.say(f"training the {name}: {steps - first} steps")
-    saved = begin = time.monotonic()
-    with progress.steps(f"training the {name}", steps - first) as tick:
-        for step in range(first, steps):
-            with half_precision(device):
-                value = loss(step)
-            for module in modules:
-                module.zero_grad(set_to_none=True)
-            value.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            scale = min((step + 1) / 50, 1 - step / steps)
-            adam.param_groups[0]["lr"] = ADAM_RATE * scale
-            adam.step()
-            muon.step(MUON_RATE * scale)
-            if averaging is not None:
-                keep = min(averaging, (1 + step) / (10 + step))
-                torch._foreach_lerp_(mean, [p.detach() for p in parameters], 1 - keep)
-            curve.append(float(value.detach()))
-            tick()
-            if step == first + 20:
-                progress.say(f"this takes about {duration((time.monotonic() - begin) / 21 * (steps - first))}")
-            if time.monotonic() - saved > save_every or step == steps - 1:
-                saved = time.monotonic()
-                state = {"step": step + 1, "curve": curve, "adam": adam.state_dict(), "muon": muon.means, "mean": mean}
-                torch.save(state | {"parameters": [p.detach() for p in parameters]}, folder / f"{name}.tmp.pt")
-                (folder / f"{name}.tmp.pt").replace(checkpoint)
-                _write_curve(folder / f"{name}.jsonl", curve)
-    if averaging is not None:
-        _copy(mean, parameters)
-
-
-@torch.no_grad()
-def _copy(source: list[Tensor], target: list[Any]) -> None:
-    for there, here in zip(source, target, strict=True):
-        here.copy_(there)
-
-
-def _write_curve(file: Path, curve: list[float], every: int = 50) -> None:
-    """Mean loss of each `every` steps."""
-    means = [(n + every, float(np.mean(curve[n : n + every]))) for n in range(0, len(curve) - every + 1, every)]
-    write_atomic(file, "".join(json.dumps({"step": step, "loss": round(loss, 5)}) + "\n" for step, loss in means).encode())
