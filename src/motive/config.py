@@ -168,7 +168,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 """Settings that `preset: NAME` stands for, under whatever is set beside it. paper: the method as published, but for its
-tracker; best: what attributes best in the lab (docs/results.md)."""
+tracker; best: sixteen draws and the kernel inverse, which the lab is to confirm or replace (docs/results.md)."""
 
 
 def load_config(source: Path | None = None, settings: Iterable[str] = ()) -> Config:
@@ -184,12 +184,14 @@ def load_config(source: Path | None = None, settings: Iterable[str] = ()) -> Con
         tree, base = _read_yaml(file), file.resolve().parent
     overrides = [_parse_setting(setting) for setting in settings]
     _resolve_paths(tree, base)
+    # A preset among the settings replaces that of the file and outweighs its other settings; single settings outweigh both.
+    for preset in [value for keys, value in overrides if keys == ["preset"]]:
+        tree.pop("preset", None)
+        for section, chosen in _preset(preset, "--set").items():
+            for key, setting in chosen.items():
+                _put(tree, [section, key], setting)
     for keys, value in overrides:
-        if keys == ["preset"]:
-            for section, chosen in _preset(value, "the settings").items():
-                for key, setting in chosen.items():
-                    _put(tree, [section, key], setting)
-        else:
+        if keys != ["preset"]:
             _put(tree, keys, value)
     _resolve_paths(tree, Path.cwd())
     return parse_config(tree, str(source) if source is not None else "the settings")

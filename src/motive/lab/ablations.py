@@ -13,7 +13,7 @@ from motive.gradients.capture import project_gradient
 from motive.gradients.loss import clip_loss, shared_noise
 from motive.gradients.projection import Exact, Fastfood, Projector
 from motive.lab import world
-from motive.lab.draws import PAPER_SIGMA, draw_features, mean_directions
+from motive.lab.draws import PAPER_SIGMA, Job, draw_features, mean_directions
 from motive.lab.inputs import SIZE, Inputs
 from motive.lab.metrics import ranking, spearman
 from motive.lab.motions import PHYSICAL
@@ -87,10 +87,8 @@ def _project(projector: Projector, whole: torch.Tensor, sizes: dict[str, int]) -
 def timesteps(pool: Inputs, queries: Inputs, model: str, place: Path, progress: Progress) -> dict[str, float]:
     """Spearman over pool clips, mean over queries, of scores from one draw against the mean of ten."""
     folder = place / "draws"
-    own, wanted = (
-        draw_features(inputs, "motion", 10, model, folder / which / "motion", 1, progress)
-        for which, inputs in (("pool", pool), ("queries", queries))
-    )
+    jobs = [Job(pool, "motion", 10, folder / "pool" / "motion"), Job(queries, "motion", 10, folder / "queries" / "motion")]
+    own, wanted = draw_features(jobs, model, 1, progress)
     ten = mean_directions(own, 10) @ mean_directions(wanted, 10).T
     one = mean_directions(own, 1) @ mean_directions(wanted, 1).T
     return {"one against ten": float(np.mean([spearman(one[:, q], ten[:, q]) for q in range(ten.shape[1])]))}

@@ -78,7 +78,10 @@ def measure_runs(
     workers: int,
     progress: Progress,
 ) -> NDArray[np.float64]:
-    """Losses [runs, 2, Q] after each run, on each half of the draws; runs that `folder` holds already are read from it."""
+    """Losses [runs, 2, Q] after each run, on each half of the draws; a run of no clips is the model as it is.
+
+    Runs that `folder` holds already are read from it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{run.name}-{_mark(run, tuning)}.json" for run in runs]
     todo = [(run, file) for run, file in zip(runs, files, strict=True) if not file.exists()]
@@ -91,13 +94,6 @@ def measure_runs(
             for _ in processes.map(_run, tasks):
                 step()
     return np.array([_read(file) for file in files])
-
-
-def base_losses(
-    pool: Inputs, queries: Inputs, model: str, tuning: Tuning, folder: Path, workers: int, progress: Progress
-) -> NDArray[np.float64]:
-    """Losses [2, Q] before any training."""
-    return np.asarray(measure_runs([Run("base", (), 0)], pool, queries, model, tuning, folder, workers, progress)[0])
 
 
 def fine_tune(model: VideoModel, pool: Inputs, run: Run, tuning: Tuning) -> None:

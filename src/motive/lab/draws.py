@@ -4,6 +4,7 @@ Kept one file a clip and weighting, so that all scores, of 1, 4, 16 or 64 draws,
 interrupted one goes on.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -51,23 +52,39 @@ def sigmas(draws: int) -> tuple[float, ...]:
     return (PAPER_SIGMA, *spread_sigmas(draws)[1:])
 
 
-def draw_features(
-    inputs: Inputs, weighting: str, draws: int, model: str, folder: Path, workers: int, progress: Progress
-) -> Draws:
-    """The draws of each clip of `inputs`; those that `folder` holds are read from it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{clip.name}.npz" for clip in inputs.clips]
-    missing = [n for n, file in enumerate(files) if _held(file) < draws]
-    if missing:
-        tasks = [(inputs, n, weighting, draws, files[n]) for n in missing]
+@dataclass(frozen=True)
+class Job:
+    """Draws wanted: of which clips, how weighted, how many, and the folder that keeps them."""
+
+    inputs: Inputs
+    weighting: str
+    draws: int
+    folder: Path
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.folder / f"{clip.name}.npz" for clip in self.inputs.clips]
+
+
+def draw_features(jobs: Sequence[Job], model: str, workers: int, progress: Progress) -> list[Draws]:
+    """The draws of each job; those that its folder holds are read from it."""
+    tasks = []
+    for job in jobs:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        tasks += [(job, n) for n, file in enumerate(job.files) if _held(file) < job.draws]
+    if tasks:
         with (
             ProcessPoolExecutor(workers, get_context("spawn"), _start, (model,)) as processes,
-            progress.steps(f"gradients: {folder.parent.name}, {folder.name}, {draws} draws", len(missing)) as step,
+            progress.steps(f"gradients of {sum(job.draws for job, _ in tasks)} draws", len(tasks)) as step,
         ):
             for _ in processes.map(_attribute, map(_one, tasks)):
                 step()
-    held = [_load(file) for file in files]
-    return Draws(*(np.stack([getattr(one, name)[:draws] for one in held]) for name in ("directions", "norms")))
+    found = []
+    for job in jobs:
+        held = [_load(file) for file in job.files]
+        parts = (np.stack([getattr(one, name)[: job.draws] for one in held]) for name in ("directions", "norms"))
+        found.append(Draws(*parts))
+    return found
 
 
 def mean_directions(draws: Draws, count: int) -> NDArray[np.float64]:
@@ -98,12 +115,12 @@ def _load(file: Path) -> Draws:
 Task = tuple[Any, ...]
 
 
-def _one(task: tuple[Inputs, int, str, int, Path]) -> Task:
-    """The part of `inputs` that one clip needs, so that no more travels to a worker."""
-    inputs, n, weighting, draws, file = task
-    mask = WEIGHTINGS[weighting][0]
+def _one(task: tuple[Job, int]) -> Task:
+    """What a worker needs to know of one clip of a job, and no more."""
+    job, n = task
+    inputs, mask = job.inputs, WEIGHTINGS[job.weighting][0]
     weight = torch.ones_like(inputs.masks["dis"][n]) if mask is None else inputs.masks[mask][n]
-    return inputs.latents[n].clone(), inputs.texts[n], weight.clone(), weighting, draws, file
+    return inputs.latents[n].clone(), inputs.texts[n], weight.clone(), job.weighting, job.draws, job.files[n]
 
 
 _state: dict[str, Any] = {}

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from motive.attribution.prepare import check_fingerprint
 from motive.files import write_json
 from motive.lab import ablations
-from motive.lab.counterfactual import Run, Tuning, base_losses, fine_tune, half_subsets, measure_runs
+from motive.lab.counterfactual import Run, Tuning, fine_tune, half_subsets, measure_runs
 from motive.lab.inputs import Captions, Inputs, lab_config, read_inputs
 from motive.lab.metrics import agreement, datamodelling, over_queries, ranking, relative, retrieval
 from motive.lab.rows import Scores, score_rows
@@ -125,9 +125,9 @@ def _counterfactuals(
         progress.say(
             f"{missing} fine-tunes of {tuning.steps} steps: about {duration(missing * each / workers)} on {workers} cores"
         )
-    base = base_losses(pool, queries, str(model), tuning, folder, workers, progress)
-    measured = measure_runs(halves, pool, queries, str(model), tuning, folder, workers, progress)
-    by_seed = measured.reshape(effort.seeds, effort.subsets, 2, len(queries))
+    runs = [Run("base", (), 0), *halves, *ends.values()]
+    base, *after = measure_runs(runs, pool, queries, str(model), tuning, folder, workers, progress)
+    by_seed = np.array(after[: len(halves)]).reshape(effort.seeds, effort.subsets, 2, len(queries))
     each_seed = [relative(part.mean(axis=1), base.mean(axis=0)) for part in by_seed]
     losses = relative(by_seed.mean(axis=(0, 2)), base.mean(axis=0))
     first = relative(by_seed[: effort.seeds // 2].mean(axis=(0, 2)), base.mean(axis=0))
@@ -144,7 +144,7 @@ def _counterfactuals(
             "between_seeds": float(np.std(each_seed, axis=0, ddof=1).mean()),
         },
         "lds": {name: datamodelling(scores, subsets, losses) for name, scores in rows.items()},
-        "ends": _judge_ends(ends, pool, queries, model, folder, base.mean(axis=0), tuning, progress),
+        "ends": _judge_ends(ends, np.array(after[len(halves) :]), queries, base.mean(axis=0)),
     }
 
 
@@ -185,13 +185,11 @@ def _ends(rows: dict[str, Scores], pool: Inputs, queries: Inputs, share: float) 
 
 
 def _judge_ends(
-    ends: dict[str, Run], pool: Inputs, queries: Inputs, model: Path, folder: Path, base: NDArray[np.float64], tuning: Tuning,
-    progress: Progress,
-) -> dict[str, Any]:  # fmt: skip
+    ends: dict[str, Run], losses: NDArray[np.float64], queries: Inputs, base: NDArray[np.float64]
+) -> dict[str, Any]:
     """Change of the loss of a motion's own queries, in percent of the base's, for each way, row and end."""
     if not ends:
         return {}
-    losses = measure_runs(list(ends.values()), pool, queries, str(model), tuning, folder, os.cpu_count() or 1, progress)
     change = 100 * (losses.mean(axis=1) / base - 1)
     wanted = np.array([clip.spec.motion for clip in queries.clips])
     found: dict[str, list[float]] = {}

@@ -90,12 +90,12 @@ def _read(config: Config, which: str, plan: list[LabClip], prepared: PreparedFol
         frames = decode(clip.path, sampling).frames
         displacement = TRACKERS[config.motion.tracker](frames)
         truth = np.linalg.norm(true_displacement(planned), axis=-1)
-        still = truth.max() == 0
+        even = np.ptp(truth) < 1e-3  # nothing stands out: still, or a camera that pans
         latents.append(ready.latents)
         texts.append(ready.text)
         displacements.append(displacement)
         masks["dis"].append(ready.mask)
         masks["paper"].append(motion_mask(frames, TRACKERS[config.motion.tracker], stride, MaskOptions(floor=0))[0])
-        masks["true"].append(to_latent_grid(torch.ones(truth.shape) if still else normalise(torch.from_numpy(truth)), stride))
+        masks["true"].append(to_latent_grid(torch.ones(truth.shape) if even else normalise(torch.from_numpy(truth)), stride))
     stacked = {name: torch.stack(parts) for name, parts in masks.items()}
     return Inputs(plan, torch.stack(latents), texts, stacked, np.stack(displacements))

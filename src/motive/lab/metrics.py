@@ -72,8 +72,10 @@ def datamodelling(scores: Scores, subsets: NDArray[np.bool_], losses: NDArray[np
     if scores.shape[1] < 2:
         raise ValueError("losses relative to their mean over queries need at least two queries")
     predicted = subsets.astype(np.float64) @ scores
-    predicted -= predicted.mean(axis=1, keepdims=True)
-    return agreement(predicted, -losses)
+    difference = predicted - predicted.mean(axis=1, keepdims=True)
+    # Scores that are the same for all queries leave rounding here, which must not be ranked.
+    difference[np.abs(difference) < 1e-9 * np.abs(predicted).max()] = 0.0
+    return agreement(difference, -losses)
 
 
 def relative(losses: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -112,7 +114,7 @@ def paired(first: NDArray[np.float64], second: NDArray[np.float64]) -> Interval:
 
 
 def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Rank correlation of two vectors; nan if one is constant."""
+    """Rank correlation of two vectors; 0 if one is constant, which tells nothing of the other."""
     return float(_spearman(np.asarray(a, float)[:, None], np.asarray(b, float)[:, None])[0])
 
 
@@ -120,8 +122,8 @@ def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.floa
     """Column by column of two [M, Q] matrices."""
     x, y = _ranks(a), _ranks(b)
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((x * y).sum(axis=0) / np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0)))
+    size = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+    return np.asarray((x * y).sum(axis=0) / np.where(size > 0, size, 1.0))
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ def page(results: dict[str, Any]) -> str:
     kinds = list(results["captions"])
     parts = [
         "# Results in the lab",
-        "Written by `motive lab evaluate --page`; what to make of it is in [discussion.md](discussion.md).",
+        "Written by `motive lab evaluate --page`.",
         f"Suite {suite['version']} ({plan_digest(spec_of(suite))[:12]}): looks and motion are confounded in the pool, and "
         "every query wears looks that belong to another motion. Intervals are 95 %, by bootstrap. The headline is the first "
         "kind of captions: words that name the motion give the answer away.",

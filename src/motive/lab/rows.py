@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from motive.attribution.influence import damped_kernel
 from motive.lab import rivals
-from motive.lab.draws import WEIGHTINGS, draw_features, mean_directions, mean_gradients, unit
+from motive.lab.draws import WEIGHTINGS, Job, draw_features, mean_directions, mean_gradients, unit
 from motive.lab.inputs import Inputs
 from motive.progress import Progress
 
@@ -25,6 +25,7 @@ PAIRS = {
 }
 """How the pool's and the queries' losses are weighted. Training minimises the plain loss, and what is asked for is the
 queries' motion: "plain to motion" takes both at their word."""
+
 PAPER_DIM = 512
 
 
@@ -38,20 +39,19 @@ def score_rows(
         "latent similarity": rivals.latent_similarity(pool, queries),
         "flow histogram": rivals.flow_histogram_similarity(pool, queries),
     }
-    draw_counts = {"paper": 1, "oracle": min(16, draws)}
-    held = {
-        weighting: [
-            draw_features(
-                inputs, weighting, draw_counts.get(weighting, draws), model, folder / which / weighting, workers, progress
-            )
-            for which, inputs in (("pool", pool), ("queries", queries))
-        ]
+    counts = {"paper": 1, "oracle": min(16, draws)}
+    jobs = {
+        (weighting, which): Job(inputs, weighting, counts.get(weighting, draws), folder / which / weighting)
         for weighting in WEIGHTINGS
+        for which, inputs in (("pool", pool), ("queries", queries))
     }
-    first, wanted = (part.directions[:, 0, :PAPER_DIM].astype(np.float64) for part in held["paper"])
+    held = dict(zip(jobs, draw_features(list(jobs.values()), model, workers, progress), strict=True))
+    first, wanted = (
+        part.directions[:, 0, :PAPER_DIM].astype(np.float64) for part in (held["paper", "pool"], held["paper", "queries"])
+    )
     rows["paper"] = unit(first) @ unit(wanted).T
     for name, (of_pool, of_queries) in PAIRS.items():
-        own, other = held[of_pool][0], held[of_queries][1]
+        own, other = held[of_pool, "pool"], held[of_queries, "queries"]
         for count in (k for k in DRAWS if k <= other.norms.shape[1]):
             rows |= _variants(f"{name} x{count}", mean_directions(own, count), mean_directions(other, count))
             if of_pool != of_queries:

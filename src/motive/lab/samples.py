@@ -21,7 +21,7 @@ def generate(model: Path, captions: list[str], seed: int = 0) -> NDArray[np.uint
     """uint8 [B, F, H, W, 3]: one clip a caption, through diffusers' WanPipeline."""
     from diffusers import WanPipeline
 
-    pipeline = WanPipeline.from_pretrained(model, torch_dtype=torch.float32)
+    pipeline = WanPipeline.from_pretrained(model, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     videos = pipeline(
         captions,
@@ -39,7 +39,7 @@ def generate(model: Path, captions: list[str], seed: int = 0) -> NDArray[np.uint
 
 
 def write_samples(model: Path, sheet: Path, progress: Progress, scale: int = 2) -> None:
-    """A PNG: for each motion its caption, a generated clip and, below it, a rendered one with the same caption; every other
+    """A picture of the format that `sheet` is named for: for each motion its caption, a generated clip and, below it, a rendered one with the same caption; every other
     frame from left to right."""
     looks = world.Looks("disc", "orange", "spotted", "large", "navy", "bright")
     variants = ("square", "triangle", "cross", "disc")
@@ -66,7 +66,7 @@ def write_samples(model: Path, sheet: Path, progress: Progress, scale: int = 2) 
             title,
             *(np.repeat(np.repeat(np.concatenate(list(part[::2]), axis=1), scale, 0), scale, 1) for part in (clip, real)),
         ]
-    ok, png = cv2.imencode(".png", np.concatenate(rows)[..., ::-1])
+    ok, png = cv2.imencode(sheet.suffix or ".png", np.concatenate(rows)[..., ::-1])
     if not ok:
         raise OSError(f"{sheet}: the picture could not be encoded")
     write_atomic(sheet, png.tobytes())

@@ -71,7 +71,7 @@ class Recipe:
 
     clips: int = 10_000
     vae_steps: int = 2000
-    denoiser_steps: int = 6000
+    denoiser_steps: int = 5400
     batch: int = 32
     seed: int = 0
 
@@ -182,7 +182,7 @@ def _train_vae(folder: Path, recipe: Recipe, device: str, progress: Progress) ->
 
     optimise("vae", [vae], loss, recipe.vae_steps, folder, device, progress)
     vae.eval().requires_grad_(False)
-    some = np.linspace(0, len(clips) - 1, 400).astype(int)
+    some = np.unique(np.linspace(0, len(clips) - 1, 400).astype(int))
     latents = torch.cat([vae.encode(_pixels(clips[n : n + 1]).to(device)).latent_dist.mean for n in some])
     vae.register_to_config(latents_mean=latents.mean((0, 2, 3, 4)).tolist(), latents_std=latents.std((0, 2, 3, 4)).tolist())
     vae.save_pretrained(folder / "vae.tmp")
@@ -200,7 +200,7 @@ def _crops(clips: NDArray[np.uint8], draw: np.random.Generator, count: int) -> N
 
 
 def _pixels(clips: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+    return torch.from_numpy(np.array(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
 def _encode_clips(folder: Path, device: str, progress: Progress) -> None:
