@@ -39,8 +39,8 @@ def generate(model: Path, captions: list[str], seed: int = 0) -> NDArray[np.uint
 
 
 def write_samples(model: Path, sheet: Path, progress: Progress, scale: int = 2) -> None:
-    """A picture of the format that `sheet` is named for: for each motion its caption, a generated clip and, below it, a rendered one with the same caption; every other
-    frame from left to right."""
+    """A picture of the format that `sheet` is named for: for each motion its caption, a generated clip and, below it, a
+    rendered one with the same caption; every other frame from left to right."""
     looks = world.Looks("disc", "orange", "spotted", "large", "navy", "bright")
     variants = ("square", "triangle", "cross", "disc")
     specs = [
