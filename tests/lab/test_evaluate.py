@@ -1,16 +1,20 @@
 """The whole evaluation, small: what is measured here means nothing, that it is measured whole does."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from motive.lab.counterfactual import Tuning
 from motive.lab.evaluate import BEST, Effort, evaluate
+from motive.lab.inputs import lab_config, read_inputs
 from motive.lab.results import page
+from motive.lab.rows import score_rows
 from motive.lab.shipped import shipped_model
-from motive.lab.suite import SuiteSpec
+from motive.lab.suite import SuiteSpec, plan
 from motive.progress import Silent
+from motive.verbs import index, score
 
 SPEC = SuiteSpec("tiny", 3, 1, 1, 1, 1, 1)
 EFFORT = Effort(subsets=4, seeds=2, draws=1, tuning=Tuning(steps=1, batch=2, draws=2), ablations=False)
@@ -46,3 +50,28 @@ def test_the_page_shows_every_row(measured) -> None:
     for row in results["captions"]["looks"]["lds"]:
         assert row in written
     assert BEST in written or BEST not in results["captions"]["looks"]["lds"]
+
+
+@pytest.mark.parametrize(
+    ("row", "sections"),
+    [
+        ("paper", {"preset": "paper"}),
+        ("motion x1, kernel", {"gradients": {"sigmas": [0.75], "dim": 2048}, "influence": {"hessian": "kernel"}}),
+        ("plain to motion x1", {"gradients": {"sigmas": [0.75], "dim": 2048, "weighting": "queries"}}),
+    ],
+)
+def test_the_lab_scores_what_the_product_computes(measured, tmp_path, row, sections) -> None:
+    """Through files, store and `motive score`, in other processes with other threads: the same to rounding and float16."""
+    folder, _ = measured
+    manifests = [folder / "suite" / which / "metadata.csv" for which in ("pool", "queries")]
+    config = lab_config(tmp_path / "run", *manifests, shipped_model(), **sections)
+    index(config)
+    scores = score(config)
+    pool, queries = read_inputs(config, plan(SPEC), Silent())
+    expected = score_rows(pool, queries, str(shipped_model()), folder / "looks" / "draws", 1, 1, Silent())[row]
+    rows = [[clip.name for clip in pool.clips].index(Path(name).stem) for name in scores.clips["name"].to_pylist()]
+    columns = [[clip.name for clip in queries.clips].index(Path(query["name"]).stem) for query in scores.queries]
+    expected = expected[np.ix_(rows, columns)]
+    tolerance = 0.1 if row == "paper" else 2e-3 * abs(expected).max()
+    assert abs(scores.influence - expected).max() < tolerance
+    assert np.corrcoef(scores.influence.ravel(), expected.ravel())[0, 1] > (0.98 if row == "paper" else 0.9999)

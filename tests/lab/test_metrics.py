@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from motive.lab.metrics import agreement, datamodelling, over_queries, paired, ranking, relative, retrieval, spearman
+from motive.lab.metrics import agreement, datamodelling, over_queries, ranking, relative, retrieval, spearman
 
 MOTIONS = ["fall", "spin", "roll", "swing"]
 CLIPS, SIZE, SHARE = 200, 20, 0.1
@@ -259,13 +259,3 @@ def test_an_interval_is_as_wide_as_the_standard_error_makes_it() -> None:
     mean, low, high = over_queries(values)
     error = values.std() / 20
     assert (low, high) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=0.15 * error)
-
-
-def test_a_paired_difference_is_far_surer_than_two_means() -> None:
-    draw = np.random.default_rng(0)
-    first = draw.normal(size=30)
-    second = first - 0.1 + 0.01 * draw.normal(size=30)
-    mean, low, high = paired(first, second)
-    assert mean == pytest.approx((first - second).mean())
-    assert 0.09 < low < high < 0.11
-    assert paired(first, first) == (0, 0, 0)

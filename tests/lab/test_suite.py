@@ -15,7 +15,7 @@ import pytest
 from motive.errors import ConfigError
 from motive.lab.metrics import retrieval
 from motive.lab.motions import CARTOON, PHRASES, PHYSICAL
-from motive.lab.suite import V1, LabClip, SuiteSpec, plan, plan_digest, spec_of, write_suite
+from motive.lab.suite import V1, LabClip, SuiteSpec, plan, plan_digest, write_suite
 from motive.lab.world import CAMERA_PHRASES, CAMERAS, COLOURS, FPS, FRAMES, SHAPES, SIZE, Looks, caption, labels, render
 from motive.progress import Silent
 from motive.video.decode import Sampling, decode
@@ -73,10 +73,6 @@ def test_every_number_of_a_spec_shows_in_its_digest() -> None:
     assert changes.keys() == asdict(V1).keys() - {"version"}
     digests = {plan_digest(replace(V1, **{name: value})) for name, value in changes.items()}
     assert len(digests | {plan_digest(V1)}) == len(changes) + 1
-
-
-def test_a_spec_comes_back_from_its_plain_values() -> None:
-    assert spec_of(asdict(LITTLE)) == LITTLE
 
 
 @pytest.mark.parametrize("spec", [V1, LITTLE, SuiteSpec("uneven", 5, 3, 2, 0, 4, 1)])

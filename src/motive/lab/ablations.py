@@ -14,16 +14,15 @@ from motive.gradients.loss import clip_loss, shared_noise
 from motive.gradients.projection import Exact, Fastfood, Projector
 from motive.lab import world
 from motive.lab.draws import PAPER_SIGMA, Job, draw_features, mean_directions
-from motive.lab.inputs import SIZE, Inputs
-from motive.lab.metrics import ranking, spearman
+from motive.lab.inputs import Inputs
+from motive.lab.metrics import Scores, ranking, spearman
 from motive.lab.motions import PHYSICAL
+from motive.lab.train import SIZE
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
 from motive.motion.trackers import TRACKERS
 from motive.progress import Progress
 from motive.seeds import stream
-
-Scores = NDArray[np.float64]
 
 
 def measure(
@@ -95,11 +94,11 @@ def timesteps(pool: Inputs, queries: Inputs, model: str, place: Path, progress: 
 
 
 def clip_length(model: VideoModel, progress: Progress, clips: int = 48) -> dict[str, float]:
-    """Spearman of a clip's length with its mean score, raw (unnormalised gradients) and as a cosine, over clips of 9 to 33
-    frames as they are, and standardised to the world's length."""
-    lengths = stream(0, "lengths").permutation(np.resize([9, 13, 17, 21, 25, 29, 33], clips))
+    """Spearman of a clip's length with its mean score, as a cosine and as an inner product of unnormalised gradients, over
+    clips of 17 to 41 frames: as they are, and standardised to their first 17."""
+    lengths = stream(0, "lengths").permutation(np.resize([17, 21, 25, 29, 33, 37, 41], clips))
     projector = Fastfood(2048, 0, model.device)
-    longest = shared_noise(0, model.latent_shape(33, SIZE, SIZE))
+    longest = shared_noise(0, model.latent_shape(41, SIZE, SIZE))
     text = model.encode_text([""])[0]
     out: dict[str, float] = {}
     for name in ("as they are", "standardised"):
@@ -110,8 +109,7 @@ def clip_length(model: VideoModel, progress: Progress, clips: int = 48) -> dict[
                 spec = world.Spec(motion, world.draw_looks(stream(0, "lengths", n)))
                 frames = world.render(n, spec, SIZE, int(length)).frames
                 if name == "standardised":
-                    # The first frames of longer clips; shorter ones hold their last frame, as resampling them would.
-                    frames = frames[np.minimum(np.arange(world.FRAMES), len(frames) - 1)]
+                    frames = frames[: world.FRAMES]
                 latents = model.encode_video(frames)
                 weight = torch.ones(latents.shape[1:])
                 noise = longest[:, : latents.shape[1]]

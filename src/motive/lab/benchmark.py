@@ -3,8 +3,8 @@
     def scores(pool, pool_captions, queries, query_captions) -> array [N, Q]
 
 gets the paths of the pool's and the queries' video files and their captions, and gives a score to each pair, higher where
-training on the clip is thought to help the query. No fine-tuning is needed: the measured effects of training ship with
-Motive.
+training on the clip is thought to help the query. Nothing is trained: effects of training that `motive lab evaluate` has
+measured once serve for every method.
 """
 
 import json
@@ -16,14 +16,17 @@ import numpy as np
 
 from motive.errors import ConfigError
 from motive.lab import world
-from motive.lab.metrics import datamodelling, relative, retrieval
-from motive.lab.shipped import measured_effects
+from motive.lab.metrics import Interval, Scores, datamodelling, judge_retrieval, relative
 from motive.lab.suite import V1, ScoreFunction, plan, plan_digest, write_suite
 from motive.progress import Progress
 
 
-def judge_method(method: ScoreFunction, folder: Path, progress: Progress, share: float = 0.1) -> dict[str, Any]:
+def judge_method(
+    method: ScoreFunction, folder: Path, effects_file: Path | None, progress: Progress, share: float = 0.1
+) -> dict[str, Any]:
     """Retrieval and linear datamodelling score of `method`, for captions without and with motion words.
+
+    effects_file: effects.json of a `motive lab evaluate`; without it there is no datamodelling score.
 
     Raises ConfigError if its scores have the wrong shape or are not finite.
     """
@@ -33,9 +36,7 @@ def judge_method(method: ScoreFunction, folder: Path, progress: Progress, share:
         [manifest.parent / f"{clip.name}.mp4" for clip in clips]
         for manifest, clips in zip(manifests, (pool, queries), strict=True)
     ]
-    measured = json.loads(measured_effects().read_text(encoding="utf-8"))
-    if measured["plan"] != plan_digest(V1):
-        raise ConfigError("the measured effects that ship with Motive belong to another suite")
+    effects = _effects(effects_file, plan_digest(V1))
     found: dict[str, Any] = {"suite": V1.version}
     for kind, names_motion in (("looks", False), ("motion", True)):
         said = [[world.caption(clip.spec, names_motion) for clip in clips] for clips in (pool, queries)]
@@ -44,13 +45,23 @@ def judge_method(method: ScoreFunction, folder: Path, progress: Progress, share:
             raise ConfigError(
                 f"the method gave scores of shape {scores.shape}; expected finite ones, {(len(pool), len(queries))}"
             )
-        motions, kinds = ([getattr(clip.spec, name) for clip in pool] for name in ("motion", "kind"))
-        found[kind] = asdict(retrieval(scores, motions, kinds, [clip.spec.motion for clip in queries], share))
-        if kind in measured["captions"]:
-            effects = measured["captions"][kind]
-            subsets = np.zeros((len(effects["subsets"]), len(pool)), bool)
-            for row, chosen in zip(subsets, effects["subsets"], strict=True):
-                row[chosen] = True
-            losses = relative(np.mean(effects["losses"], axis=0), np.array(effects["base"]))
-            found[kind]["lds"] = datamodelling(scores, subsets, losses)
+        found[kind] = asdict(judge_retrieval(scores, pool, queries, share))
+        found[kind]["lds"] = _lds(scores, effects[kind]) if kind in effects else "not measured"
     return found
+
+
+def _effects(file: Path | None, suite: str) -> dict[str, Any]:
+    """The measured effects by kind of captions, none without a file; raises ConfigError if they are another suite's."""
+    if file is None:
+        return {}
+    measured = json.loads(file.read_text(encoding="utf-8"))
+    if measured["plan"] != suite:
+        raise ConfigError(f"{file}: measured on another suite than {V1.version}")
+    return dict(measured["captions"])
+
+
+def _lds(scores: Scores, effects: dict[str, Any]) -> Interval:
+    subsets = np.zeros((len(effects["subsets"]), len(scores)), bool)
+    for row, chosen in zip(subsets, effects["subsets"], strict=True):
+        row[chosen] = True
+    return datamodelling(scores, subsets, relative(np.mean(effects["losses"], axis=0), np.array(effects["base"])))

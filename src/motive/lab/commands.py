@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -83,13 +84,17 @@ def evaluate(
 def judge(
     function: Annotated[str, typer.Argument(help="module:function (pool, pool captions, queries, query captions) -> scores.")],
     folder: Folder,
+    effects: Annotated[
+        Path | None, typer.Option(help="effects.json of a `motive lab evaluate`, for a datamodelling score.")
+    ] = None,
 ) -> None:
-    """Score another method on motive-lab-v1, against the measured effects of training that ship with Motive."""
+    """Score another method on motive-lab-v1: by retrieval, and by measured effects of training where there are any."""
     from motive.lab.benchmark import judge_method
 
     module, _, name = function.partition(":")
+    sys.path.insert(0, str(Path.cwd()))  # where a person's own module lies
     try:
         method = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{function}: cannot be imported ({error}); write it as module:function") from None
-    print(json.dumps(judge_method(method, folder, for_terminal()), indent=1))
+    print(json.dumps(judge_method(method, folder, effects, for_terminal()), indent=1))

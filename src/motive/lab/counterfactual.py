@@ -7,9 +7,10 @@ noise level in every run, and clips come in the same order, whichever of them a 
 
 import copy
 import json
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from motive.lab.inputs import Inputs
 from motive.lab.precision import half_precision
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
-from motive.progress import Progress
+from motive.progress import Progress, duration
 from motive.seeds import stream
 from motive.sigmas import shifted, spread_sigmas
 
@@ -87,6 +88,8 @@ def measure_runs(
     todo = [(run, file) for run, file in zip(runs, files, strict=True) if not file.exists()]
     if todo:
         tasks = [(run, tuning, file) for run, file in todo]
+        whole = _seconds(model, pool, tuning) * len(todo) / workers
+        progress.say(f"{len(todo)} fine-tunes of {tuning.steps} steps: about {duration(whole)} on {workers} cores")
         with (
             ProcessPoolExecutor(workers, get_context("spawn"), _start, (model, pool, queries)) as processes,
             progress.steps("fine-tuning", len(todo)) as step,
@@ -120,6 +123,18 @@ def measure(model: VideoModel, queries: Inputs, draws: int) -> NDArray[np.float6
             error = model.error(queries.latents, queries.texts, noise, sigma)
             losses[k % 2] += motion_loss(error, queries.masks["true"]).double().numpy() / (draws / 2)
     return losses
+
+
+def _seconds(model: str, pool: Inputs, tuning: Tuning, steps: int = 4) -> float:
+    """What one fine-tune takes on one core, from a few steps of one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    trial, everything = load_model(model, (0.75,), "cpu"), Run("trial", tuple(range(len(pool))), 0)
+    fine_tune(trial, pool, everything, replace(tuning, steps=1))  # loads the model, and more
+    began = time.monotonic()
+    fine_tune(trial, pool, everything, replace(tuning, steps=steps))
+    torch.set_num_threads(threads)
+    return (time.monotonic() - began) / steps * tuning.steps
 
 
 def _batches(shape: Sequence[int], run: Run, tuning: Tuning) -> Iterator[tuple[list[int], Tensor, Tensor]]:

@@ -4,19 +4,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from motive import verbs
 from motive.attribution.influence import load_scores
 from motive.config import Config
 from motive.lab import rivals
-from motive.lab.evaluate import judge_retrieval
 from motive.lab.inputs import Inputs, lab_config, read_inputs
+from motive.lab.metrics import Scores, judge_retrieval
 from motive.lab.results import interval
 from motive.lab.shipped import shipped_model
 from motive.lab.suite import SuiteSpec, plan, write_suite
 from motive.progress import Progress
 from motive.report.sheet import write_query_sheet
+
+RUNS = {"best": "run", "paper": "run-paper"}
+"""Folder of each preset's run."""
 
 QUERY = "query_swing_0"
 """The query whose best and worst clips the demo shows."""
@@ -48,20 +50,19 @@ def run_demo(folder: Path, spec: SuiteSpec, progress: Progress) -> Demo:
     }
     table = [["score", "precision", "recall", "mean average precision"]]
     for name, scores in rows.items():
-        judged = judge_retrieval(scores, pool, queries, best.selection.keep)
+        judged = judge_retrieval(scores, pool.clips, queries.clips, best.selection.keep)
         table.append([name, *(interval(list(value)) for value in (judged.precision, judged.recall, judged.map))])
     sheet = folder / "sheet.png"
     write_query_sheet(best, QUERY, sheet)
     return Demo(best, indexed["best"], table, sheet)
 
 
-RUNS = {"best": "run", "paper": "run-paper"}
-
-
-def _scores(config: Config, pool: Inputs, queries: Inputs) -> NDArray[np.float64]:
-    """A run's scores in the order of the suite's clips."""
+def _scores(config: Config, pool: Inputs, queries: Inputs) -> Scores:
+    """A run's scores in the order of the suite's clips; a clip or query without one ranks last."""
     scores = load_scores(config.out / "scores.parquet")
-    rows = {Path(name).stem: n for n, name in enumerate(scores.clips["name"].to_pylist())}
-    columns = {Path(query["name"]).stem: q for q, query in enumerate(scores.queries)}
-    order = np.ix_([rows[clip.name] for clip in pool.clips], [columns[clip.name] for clip in queries.clips])
-    return scores.influence[order].astype(np.float64)
+    row, column = ({clip.name: n for n, clip in enumerate(inputs.clips)} for inputs in (pool, queries))
+    found = np.full((len(pool), len(queries)), -np.inf)
+    names = [Path(name).stem for name in scores.clips["name"].to_pylist()]
+    asked = [Path(query["name"]).stem for query in scores.queries]
+    found[np.ix_([row[name] for name in names], [column[name] for name in asked])] = scores.influence
+    return found

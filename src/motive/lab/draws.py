@@ -47,9 +47,9 @@ WEIGHTINGS = {
 """Which mask of Inputs weights the loss, and what of the error counts."""
 
 
-def sigmas(draws: int) -> tuple[float, ...]:
-    """Noise levels of the draws: the paper's one first, then spread over the schedule."""
-    return (PAPER_SIGMA, *spread_sigmas(draws)[1:])
+def sigmas(weighting: str, draws: int) -> tuple[float, ...]:
+    """Noise levels of the draws: the paper's own one, or spread over the schedule as in `preset: best`."""
+    return (PAPER_SIGMA,) if weighting == "paper" else spread_sigmas(draws)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _attribute(task: Task) -> None:
     model, projector = _state["model"], _state["projector"]
     residual = WEIGHTINGS[weighting][1]
     gradients = []
-    for k, sigma in enumerate(sigmas(draws)):
+    for k, sigma in enumerate(sigmas(weighting, draws)):
         noise = shared_noise(0, latents.shape, k)
         loss = partial(clip_loss, model, latents, text, mask, noise, sigma, residual)
         gradients.append(project_gradient(model.denoiser, projector, [loss]))

@@ -5,6 +5,7 @@
     <captions>/draws/       gradients, a draw each
     <captions>/runs/        fine-tunes: subsets, removal and addition
     results.json            everything that lab.results turns into a page
+    effects.json            the losses after each subset alone, from which any other method can be judged
 
 Each part is kept, so the same command goes on after an interruption.
 """
@@ -17,21 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from motive.attribution.prepare import check_fingerprint
 from motive.files import write_json
 from motive.lab import ablations
-from motive.lab.counterfactual import Run, Tuning, fine_tune, half_subsets, measure_runs
+from motive.lab.counterfactual import Run, Tuning, half_subsets, measure_runs
 from motive.lab.inputs import Captions, Inputs, lab_config, read_inputs
-from motive.lab.metrics import agreement, datamodelling, over_queries, ranking, relative, retrieval
-from motive.lab.rows import Scores, score_rows
+from motive.lab.metrics import Scores, agreement, datamodelling, judge_retrieval, over_queries, ranking, relative
+from motive.lab.rows import score_rows
 from motive.lab.suite import V1, SuiteSpec, plan, plan_digest, write_suite
 from motive.models.registry import load_model
-from motive.progress import Progress, duration
+from motive.progress import Progress
 
-BEST = "plain to motion x16, kernel"
+BEST = "motion x16, kernel"
 """The row that `preset: best` stands for."""
 
 
@@ -76,7 +76,9 @@ def evaluate(
         config = lab_config(place / "run", pool_manifest, query_manifest, model, kind)
         pool, queries = read_inputs(config, plans, progress)
         rows = score_rows(pool, queries, str(model), place / "draws", effort.draws, workers, progress)
-        found = {name: asdict(judge_retrieval(scores, pool, queries, effort.share)) for name, scores in rows.items()}
+        found = {
+            name: asdict(judge_retrieval(scores, pool.clips, queries.clips, effort.share)) for name, scores in rows.items()
+        }
         results["captions"][kind] = {
             "retrieval": found,
             **_counterfactuals(rows, pool, queries, model, place / "runs", effort, progress, with_ends=kind == captions[0]),
@@ -86,13 +88,15 @@ def evaluate(
         write_json(folder / "results.json", results)
     results["minutes"] = (time.monotonic() - began) / 60
     write_json(folder / "results.json", results)
+    write_json(folder / "effects.json", _effects(results, spec))
     return results
 
 
-def judge_retrieval(scores: Scores, pool: Inputs, queries: Inputs, share: float) -> Any:
-    """`metrics.retrieval` of scores on a suite's clips."""
-    motions, kinds = ([getattr(clip.spec, name) for clip in pool.clips] for name in ("motion", "kind"))
-    return retrieval(scores, motions, kinds, [clip.spec.motion for clip in queries.clips], share)
+def _effects(results: dict[str, Any], spec: SuiteSpec) -> dict[str, Any]:
+    """What lab.benchmark needs to judge a method without training: the effects_file of `judge_method`."""
+    parts = ("subsets", "base", "losses")
+    captions = {kind: {part: found[part] for part in parts} for kind, found in results["captions"].items()}
+    return {"plan": plan_digest(spec), "captions": captions}
 
 
 def groups(pool: Inputs) -> list[str]:
@@ -119,12 +123,6 @@ def _counterfactuals(
         for m, subset in enumerate(subsets)
     ]
     ends = _ends(rows, pool, queries, effort.share) if with_ends else {}
-    missing = sum(not any(folder.glob(f"{run.name}-*.json")) for run in (*halves, *ends.values()))
-    if missing:
-        each = _seconds(model, pool, tuning)
-        progress.say(
-            f"{missing} fine-tunes of {tuning.steps} steps: about {duration(missing * each / workers)} on {workers} cores"
-        )
     runs = [Run("base", (), 0), *halves, *ends.values()]
     base, *after = measure_runs(runs, pool, queries, str(model), tuning, folder, workers, progress)
     by_seed = np.array(after[: len(halves)]).reshape(effort.seeds, effort.subsets, 2, len(queries))
@@ -146,19 +144,6 @@ def _counterfactuals(
         "lds": {name: datamodelling(scores, subsets, losses) for name, scores in rows.items()},
         "ends": _judge_ends(ends, np.array(after[len(halves) :]), queries, base.mean(axis=0)),
     }
-
-
-def _seconds(model: Path, pool: Inputs, tuning: Tuning, steps: int = 4) -> float:
-    """What one fine-tune takes on one core, from a few steps of one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    trial = load_model(str(model), (0.75,), "cpu")
-    short = Tuning(steps, tuning.batch, tuning.rate, tuning.draws)
-    fine_tune(trial, pool, Run("trial", tuple(range(len(pool))), 0), short)
-    began = time.monotonic()
-    fine_tune(trial, pool, Run("trial", tuple(range(len(pool))), 0), short)
-    torch.set_num_threads(threads)
-    return (time.monotonic() - began) / steps * tuning.steps
 
 
 END_ROWS = ("paper", BEST)

@@ -16,17 +16,15 @@ from motive.config import Config, parse_config
 from motive.errors import ClipError
 from motive.lab import world
 from motive.lab.suite import LabClip
+from motive.lab.train import SIZE
 from motive.models.registry import load_model
-from motive.motion.mask import MaskOptions, motion_mask, normalise, to_latent_grid
+from motive.motion.mask import normalise, to_latent_grid
 from motive.motion.trackers import TRACKERS
 from motive.progress import Progress
 from motive.video.decode import Sampling, decode
 
 Captions = Literal["looks", "motion"]
 """Captions that name the looks alone, or the motion too."""
-
-SIZE = 64
-"""Pixels a side that clips are standardised to, as the lab's model was trained."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +87,18 @@ def _read(config: Config, which: str, plan: list[LabClip], prepared: PreparedFol
             raise ClipError(f"{planned.name}: has no file")
         frames = decode(clip.path, sampling).frames
         displacement = TRACKERS[config.motion.tracker](frames)
-        truth = np.linalg.norm(true_displacement(planned), axis=-1)
-        even = np.ptp(truth) < 1e-3  # nothing stands out: still, or a camera that pans
         latents.append(ready.latents)
         texts.append(ready.text)
         displacements.append(displacement)
         masks["dis"].append(ready.mask)
-        masks["paper"].append(motion_mask(frames, TRACKERS[config.motion.tracker], stride, MaskOptions(floor=0))[0])
-        masks["true"].append(to_latent_grid(torch.ones(truth.shape) if even else normalise(torch.from_numpy(truth)), stride))
+        masks["paper"].append(_plain_mask(displacement, stride))
+        masks["true"].append(_plain_mask(true_displacement(planned), stride))
     stacked = {name: torch.stack(parts) for name, parts in masks.items()}
     return Inputs(plan, torch.stack(latents), texts, stacked, np.stack(displacements))
+
+
+def _plain_mask(displacement: NDArray[np.float32], stride: tuple[int, int, int]) -> Tensor:
+    """The paper's mask, without a floor; ones where the field is even, as it exactly is when nothing moves or a camera pans."""
+    magnitude = torch.from_numpy(np.linalg.norm(displacement, axis=-1))
+    even = float(magnitude.max() - magnitude.min()) < 1e-3
+    return to_latent_grid(torch.ones_like(magnitude) if even else normalise(magnitude), stride)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from motive.lab.suite import LabClip
 from motive.seeds import stream
 
 Scores = NDArray[np.float64]
@@ -55,6 +56,12 @@ def retrieval(
         top={k: float((kind[:size] == k).mean()) for k in sorted(set(kinds))},
         bottom={k: float((kind[-size:] == k).mean()) for k in sorted(set(kinds))},
     )
+
+
+def judge_retrieval(scores: Scores, pool: Sequence[LabClip], queries: Sequence[LabClip], share: float = 0.1) -> Retrieval:
+    """`retrieval` of scores on a suite's clips."""
+    motions, kinds = ([getattr(clip.spec, name) for clip in pool] for name in ("motion", "kind"))
+    return retrieval(scores, motions, kinds, [clip.spec.motion for clip in queries], share)
 
 
 def ranking(scores: Scores) -> NDArray[np.int64]:
@@ -106,11 +113,6 @@ def over_queries(values: NDArray[np.float64]) -> Interval:
     means = values[draw.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(values.mean()), float(low), float(high)
-
-
-def paired(first: NDArray[np.float64], second: NDArray[np.float64]) -> Interval:
-    """Mean difference of two scores a query, [Q] each, and its interval, resampling queries."""
-    return over_queries(first - second)
 
 
 def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -1,6 +1,6 @@
 """Muon (Jordan et al. 2024): momentum whose direction is made orthogonal, matrix by matrix.
 
-The lab trains its model on a laptop's CPU in two hours; with this, a step of the VAE is worth about four of AdamW's.
+The lab trains its model on a laptop's CPU; this needs fewer steps than AdamW.
 """
 
 from collections.abc import Iterable

@@ -3,7 +3,7 @@
 from typing import Any
 
 from motive.lab.evaluate import END_ROWS
-from motive.lab.suite import plan_digest, spec_of
+from motive.lab.suite import SuiteSpec, plan_digest
 
 TITLES = {"looks": "captions without motion words", "motion": "captions that name the motion"}
 
@@ -15,7 +15,7 @@ def page(results: dict[str, Any]) -> str:
     parts = [
         "# Results in the lab",
         "Written by `motive lab evaluate --page`.",
-        f"Suite {suite['version']} ({plan_digest(spec_of(suite))[:12]}): looks and motion are confounded in the pool, and "
+        f"Suite {suite['version']} ({plan_digest(SuiteSpec(**suite))[:12]}): looks and motion are confounded in the pool, and "
         "every query wears looks that belong to another motion. Intervals are 95 %, by bootstrap. The headline is the first "
         "kind of captions: words that name the motion give the answer away.",
     ]
@@ -114,7 +114,7 @@ def _ablations(found: dict[str, Any]) -> list[str]:
         "Projected against exact cosines (Spearman over pool clips, mean over queries):",
         markdown(["D'", *found["projection"]], [["Spearman", *(f"{v:.3f}" for v in found["projection"].values())]]),
         f"One draw of noise level and noise against the mean of ten: {found['timesteps']['one against ten']:.2f}.",
-        "Clip length (9 to 33 frames) against the sum of a clip's scores, Spearman:",
+        "Clip length (17 to 41 frames) against the sum of a clip's scores, Spearman:",
         markdown(list(found["length"]), [[f"{value:+.2f}" for value in found["length"].values()]]),
         "Mean overlap of the top sets of two motions: "
         + ", ".join(f"{name} {value:.2f}" for name, value in found["overlap"].items())

@@ -4,9 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motive.lab.inputs import Inputs
+from motive.lab.metrics import Scores
 from motive.seeds import stream
-
-Scores = NDArray[np.float64]
 
 
 def random(pool: Inputs, queries: Inputs) -> Scores:

@@ -9,9 +9,8 @@ from motive.attribution.influence import damped_kernel
 from motive.lab import rivals
 from motive.lab.draws import WEIGHTINGS, Job, draw_features, mean_directions, mean_gradients, unit
 from motive.lab.inputs import Inputs
+from motive.lab.metrics import Scores
 from motive.progress import Progress
-
-Scores = NDArray[np.float64]
 
 DRAWS = (1, 4, 16, 64)
 

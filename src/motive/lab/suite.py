@@ -9,12 +9,12 @@ that in the pool belong to another motion, so whoever looks at looks retrieves t
 """
 
 import csv
+import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,11 +119,6 @@ def plan_digest(spec: SuiteSpec) -> str:
     return digest(json.dumps([asdict(clip) for clip in (*pool, *queries)]), pixels)
 
 
-def spec_of(tree: Mapping[str, Any]) -> SuiteSpec:
-    """A spec from its plain values, as results.json holds them."""
-    return SuiteSpec(**tree)
-
-
 def _signatures(seed: int) -> dict[str, tuple[str, str]]:
     """The shape and colour that belong to each motion in the pool: ten different pairs."""
     every = [(shape, colour) for shape in world.SHAPES for colour in world.COLOURS]
@@ -145,10 +140,8 @@ def _write_manifest(file: Path, clips: Sequence[LabClip]) -> None:
         }
         for clip in clips
     ]
-    aside = file.with_suffix(".tmp")
-    with aside.open("w", newline="", encoding="utf-8") as sink:
-        writer = csv.DictWriter(sink, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    write_atomic(file, aside.read_bytes())
-    aside.unlink()
+    sink = io.StringIO(newline="")
+    writer = csv.DictWriter(sink, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(file, sink.getvalue().encode())

@@ -31,6 +31,7 @@ from motive.lab.precision import half_precision
 from motive.models.build import WAN_2_1_1_3B, word_tokenizer
 from motive.progress import Progress
 from motive.seeds import stream
+from motive.sigmas import shifted
 
 SIZE = 64
 """Pixels a side that the model sees and generates."""
@@ -251,7 +252,7 @@ def _train_denoiser(folder: Path, recipe: Recipe, device: str, progress: Progres
         clean = torch.from_numpy(latents[numbers]).float().to(device)
         noise = torch.from_numpy(draw.standard_normal(clean.shape, np.float32)).to(device)
         even = (draw.permutation(recipe.batch) + draw.uniform(size=recipe.batch)) / recipe.batch
-        sigma = torch.from_numpy(SHIFT * even / (1 + (SHIFT - 1) * even)).float().to(device)
+        sigma = torch.tensor([shifted(u, SHIFT) for u in even.tolist()]).to(device)
         level = sigma.view(-1, 1, 1, 1, 1)
         prediction = denoiser((1 - level) * clean + level * noise, 1000 * sigma, states, return_dict=False)[0]
         return (prediction.float() - (noise - clean)).square().mean()

@@ -106,12 +106,9 @@ def caption(spec: Spec, names_motion: bool) -> str:
 def render(seed: int, spec: Spec, size: int = SIZE, frames: int = FRAMES, fps: float = FPS) -> Rendered:
     """Render `spec` at `size` x `size`; `seed` decides what the spec leaves open, such as places, speeds and directions."""
     draw = stream(seed, "world", spec.motion)
-    radius = SIZES[spec.looks.size] * draw.uniform(0.94, 1.06)
-    speed, mirrored = draw.uniform(0.9, 1.15), bool(draw.integers(2))
-    t = np.arange(frames, dtype=np.float64) / fps
-    law = MOTIONS[spec.motion](speed * t, radius, draw)
-    zoom, offset = _camera(spec.camera, t, draw)
-    parts = [_seen(part, radius, zoom, offset) for part in law.parts]
+    course = _course(spec, draw, frames, fps)
+    zoom, offset = _camera(spec.camera, np.arange(frames, dtype=np.float64) / fps, draw)
+    parts = [_seen(part, course.radius, zoom, offset) for part in course.law.parts]
 
     # Pixel centres in picture heights.
     x, y = np.meshgrid((np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size)
@@ -134,9 +131,9 @@ def render(seed: int, spec: Spec, size: int = SIZE, frames: int = FRAMES, fps: f
     if spec.noise:
         pictures += draw.normal(0, spec.noise, pictures.shape)
     seen, shown = np.clip(pictures + 0.5, 0, 255).astype(np.uint8), displacement.astype(np.float32)
-    if mirrored:
+    if course.mirrored:
         seen, shown, mask = seen[:, :, ::-1], shown[:, :, ::-1] * np.array([-1, 1], np.float32), mask[:, :, ::-1]
-    facts = {"mirrored": mirrored, "speed": speed, "radius": radius, "parameters": law.parameters}
+    facts = {"mirrored": course.mirrored, "radius": course.radius, "parameters": course.law.parameters}
     return Rendered(np.ascontiguousarray(seen), np.ascontiguousarray(shown), np.ascontiguousarray(mask), labels(spec) | facts)
 
 
@@ -147,11 +144,24 @@ def labels(spec: Spec) -> dict[str, Any]:
 
 def trajectory(seed: int, spec: Spec, frames: int = FRAMES, fps: float = FPS) -> tuple[Law, Array, float]:
     """The law that `render` would show before camera and mirror, its times [F] in seconds, and the object's radius."""
-    draw = stream(seed, "world", spec.motion)
+    course = _course(spec, stream(seed, "world", spec.motion), frames, fps)
+    return course.law, course.t, course.radius
+
+
+@dataclass(frozen=True)
+class _Course:
+    law: Law
+    t: Array  # [F], seconds of the law, which a clip may show faster or slower
+    radius: float
+    mirrored: bool
+
+
+def _course(spec: Spec, draw: np.random.Generator, frames: int, fps: float) -> _Course:
+    """What the object does: the first thing that a clip's stream decides."""
     radius = SIZES[spec.looks.size] * draw.uniform(0.94, 1.06)
-    speed, _ = draw.uniform(0.9, 1.15), draw.integers(2)
+    speed, mirrored = draw.uniform(0.9, 1.15), bool(draw.integers(2))
     t = speed * np.arange(frames, dtype=np.float64) / fps
-    return MOTIONS[spec.motion](t, radius, draw), t, radius
+    return _Course(MOTIONS[spec.motion](t, radius, draw), t, radius, mirrored)
 
 
 def _camera(kind: str | None, t: Array, draw: np.random.Generator) -> tuple[Array, Array]:
