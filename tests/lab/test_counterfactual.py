@@ -92,3 +92,10 @@ def test_training_on_a_clip_lowers_its_own_loss(inputs) -> None:
     change = measure(model, inputs, 4).mean(axis=0) - before
     assert change[2] < 0
     assert change[2] == change.min()
+
+
+def test_the_two_halves_of_a_measurement_differ_by_noise_alone(inputs) -> None:
+    """Halves at other noise levels would differ several times over, since a loss depends on its noise level most of all."""
+    first, second = measure(load_model(str(shipped_model()), (0.75,), "cpu"), inputs, 16)
+    assert (first != second).all()
+    assert first == pytest.approx(second, rel=0.2)

@@ -76,7 +76,8 @@ def evaluate(
 
     results = measure(folder, model or shipped_model(), for_terminal(), Effort(subsets=subsets, draws=draws))
     if page is not None:
-        write_atomic(page, written(results).encode())
+        before = page.read_text(encoding="utf-8") if page.exists() else ""
+        write_atomic(page, written(results, before).encode())
     print(folder / "results.json")
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from motive.sigmas import shifted, spread_sigmas
 class Tuning:
     """A fine-tune: AdamW on the ordinary loss, its rate falling to zero in a straight line.
 
-    draws: (noise level, noise) pairs that each query's loss is averaged over afterwards.
+    draws: (noise level, noise) pairs that each query's loss is averaged over afterwards; even.
     """
 
     steps: int = 80
@@ -115,13 +116,18 @@ def fine_tune(model: VideoModel, pool: Inputs, run: Run, tuning: Tuning) -> None
 
 
 def measure(model: VideoModel, queries: Inputs, draws: int) -> NDArray[np.float64]:
-    """Motion-weighted loss of each query on the even and on the odd draws, [2, Q], weighted by the true motion."""
+    """Motion-weighted loss of each query, weighted by the true motion, on two halves of the draws: [2, Q].
+
+    Both halves hold the same noise levels, each with a noise of its own: what they differ by is the measurement's noise.
+    """
     losses = np.zeros((2, len(queries)))
+    sigmas = spread_sigmas(draws // 2)
     with torch.no_grad():
-        for k, sigma in enumerate(spread_sigmas(draws)):
-            noise = shared_noise(0, queries.latents.shape[1:], k).expand_as(queries.latents)
+        for half, (k, sigma) in product(range(2), enumerate(sigmas)):
+            # Of another seed than the gradients' noise: scores must not be judged by the noise that they were made from.
+            noise = shared_noise(1, queries.latents.shape[1:], half * len(sigmas) + k).expand_as(queries.latents)
             error = model.error(queries.latents, queries.texts, noise, sigma)
-            losses[k % 2] += motion_loss(error, queries.masks["true"]).double().numpy() / (draws / 2)
+            losses[half] += motion_loss(error, queries.masks["true"]).double().numpy() / len(sigmas)
     return losses
 
 

@@ -1,20 +1,23 @@
-"""results.json as a page: docs/results.md is written by this and never by hand."""
+"""results.json as a page: docs/results.md is written by this, all but the discussion at its end, which is kept."""
 
 from typing import Any
 
 from motive.lab.evaluate import END_ROWS
 from motive.lab.suite import SuiteSpec, plan_digest
 
+DISCUSSION = "## What this says"
+"""Heading of the part of a page that people write."""
+
 TITLES = {"looks": "captions without motion words", "motion": "captions that name the motion"}
 
 
-def page(results: dict[str, Any]) -> str:
-    """The whole page, Markdown."""
+def page(results: dict[str, Any], before: str = "") -> str:
+    """The whole page, Markdown; the discussion at the end of the page that was there `before` stays as it is."""
     suite, effort = results["suite"], results["effort"]
     kinds = list(results["captions"])
     parts = [
         "# Results in the lab",
-        "Written by `motive lab evaluate --page`.",
+        "Written by `motive lab evaluate --page`, all but the discussion at the end.",
         f"Suite {suite['version']} ({plan_digest(SuiteSpec(**suite))[:12]}): looks and motion are confounded in the pool, and "
         "every query wears looks that belong to another motion. Intervals are 95 %, by bootstrap. The headline is the first "
         "kind of captions: words that name the motion give the answer away.",
@@ -23,6 +26,9 @@ def page(results: dict[str, Any]) -> str:
     parts += [part for kind in kinds for part in _retrieval(kind, results["captions"][kind], effort, results["best"])]
     if "ablations" in results:
         parts += _ablations(results["ablations"])
+    _, heading, discussion = before.partition(DISCUSSION)
+    if heading:
+        parts.append(heading + discussion.rstrip())
     return "\n\n".join(parts) + "\n"
 
 
