@@ -85,13 +85,14 @@ def test_finished_runs_are_not_run_again_and_other_settings_are(inputs, tmp_path
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_training_on_a_clip_lowers_its_own_loss(inputs) -> None:
-    model = load_model(str(shipped_model()), (0.75,), "cpu")
-    before = measure(model, inputs, 4).mean(axis=0)
-    fine_tune(model, inputs, Run("own", (2,), 0), Tuning(steps=8, batch=4, rate=3e-4, draws=4))
-    change = measure(model, inputs, 4).mean(axis=0) - before
-    assert change[2] < 0
-    assert change[2] == change.min()
+def test_training_on_a_clip_helps_it_more_than_training_on_another(inputs) -> None:
+    after = []
+    for own in (2, 9):
+        model = load_model(str(shipped_model()), (0.75,), "cpu")
+        fine_tune(model, inputs, Run("own", (own,), 0), Tuning(steps=8, batch=4, rate=3e-4))
+        after.append(measure(model, inputs, 8).mean(axis=0))
+    gain = after[1] - after[0]
+    assert gain[2] == gain.max() > 0 > gain.min() == gain[9]
 
 
 def test_the_two_halves_of_a_measurement_differ_by_noise_alone(inputs) -> None:
