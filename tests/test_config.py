@@ -177,6 +177,7 @@ def test_the_best_preset_averages_directions_over_the_schedule_through_a_kernel(
     assert gradients.draws == len(gradients.sigmas)
     assert gradients.sigmas == spread_sigmas(len(gradients.sigmas))
     assert gradients.average == "directions"
+    assert (gradients.weighting, gradients.error, gradients.parameters) == ("queries", "temporal", ("*.attn1.*",))
     assert config.influence.hessian == "kernel"
     assert config.motion.floor == 0.25
 

@@ -76,6 +76,9 @@ class GradientSection(Section):
     """What is averaged over draws: gradients, where a draw with a large one counts more, or their directions."""
     error: Literal["whole", "temporal"] = "whole"
     """whole: the denoiser's error as it is (paper); temporal: its deviation from its own mean over time, where looks cancel."""
+    parameters: tuple[str, ...] = Field(("*",), min_length=1)
+    """Which parameters of the denoiser count, as patterns of their names. By default all (paper); in Wan "*.attn1.*" are those
+    of self-attention, where frames see each other."""
     projector: Literal["fastfood", "gaussian", "exact"] = "fastfood"
     """exact stores whole gradients; gaussian draws a dense matrix; both are for small models."""
     dim: int = Field(512, ge=1, le=8192)
@@ -150,6 +153,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "sigmas": [0.75075],
             "draws": 1,
             "error": "whole",
+            "parameters": ["*"],
             "projector": "fastfood",
             "dim": 512,
         },
@@ -158,17 +162,20 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "best": {
         "gradients": {
-            "weighting": "motion",
+            "weighting": "queries",
             "sigmas": list(spread_sigmas(16)),
             "draws": 16,
             "average": "directions",
+            "error": "temporal",
+            "parameters": ["*.attn1.*"],
             "dim": 2048,
         },
         "influence": {"hessian": "kernel"},
     },
 }
 """Settings that `preset: NAME` stands for, under whatever is set beside it. paper: the method as published, but for its
-tracker; best: sixteen draws and the kernel inverse, which the lab is to confirm or replace (docs/results.md)."""
+tracker; best: what predicts training best in the lab (docs/results.md). Sixteen draws; of the error, what changes over time; of
+the parameters, self-attention, where frames see each other; the kernel inverse."""
 
 
 def load_config(source: Path | None = None, settings: Iterable[str] = ()) -> Config:

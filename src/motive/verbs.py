@@ -33,6 +33,7 @@ from motive.attribution.store import Row, Shard, Store
 from motive.config import Config, differences, dump_config
 from motive.errors import ClipError, ConfigError, StoreError
 from motive.files import read_jsonl, write_atomic
+from motive.gradients.capture import fitting_names
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
 from motive.progress import Progress, Silent
@@ -189,6 +190,7 @@ def _begin(config: Config, progress: Progress, retry_failed: bool = False) -> _W
         raise ConfigError(
             "gradients.error is temporal, but a clip of so few frames has one latent frame and nothing changes in it"
         )
+    fitting_names(model.parameter_names(), config.gradients.parameters)
     made_with = prepared_fingerprint(config, model)
     fingerprint, dim = feature_fingerprint(config, model, made_with), feature_dim(config, model)
     prepared = PreparedFolder(config.out / "prepared", made_with)

@@ -11,7 +11,7 @@ import motive
 from motive.attribution.features import clip_attributor
 from motive.attribution.prepare import Prepared, PreparedFolder
 from motive.config import Config, load_config
-from motive.errors import StoreError
+from motive.errors import ConfigError, StoreError
 from motive.gradients.capture import Gradient
 from motive.gradients.loss import shared_noise
 from motive.models.base import VideoModel
@@ -284,3 +284,12 @@ def test_weighting_the_queries_alone_gives_clips_the_plain_gradient_and_queries_
     assert torch.equal(as_clip, clip_attributor(configs["uniform"], model, "pool")(moving).feature)
     assert torch.equal(as_query, clip_attributor(configs["motion"], model, "queries")(moving).feature)
     assert not torch.equal(as_clip, as_query)
+
+
+def test_a_pattern_of_parameters_that_fits_none_is_refused_before_anything_is_prepared(
+    pool_folder, query_folder, tiny_wan, tmp_path
+) -> None:
+    config = load_config(None, settings(pool_folder, query_folder, tiny_wan, tmp_path, 'gradients.parameters=["*.attn9.*"]'))
+    with pytest.raises(ConfigError, match=r"attn9.*fits none"):
+        index(config)
+    assert not list(tmp_path.iterdir())

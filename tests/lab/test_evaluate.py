@@ -57,6 +57,19 @@ def test_the_page_shows_every_row(measured) -> None:
     [
         ("paper", {"preset": "paper"}),
         ("motion x1, kernel", {"gradients": {"sigmas": [0.75], "dim": 2048}, "influence": {"hessian": "kernel"}}),
+        (
+            "temporal attention x1, kernel",
+            {
+                "gradients": {
+                    "sigmas": [0.75],
+                    "dim": 2048,
+                    "weighting": "queries",
+                    "error": "temporal",
+                    "parameters": ["*.attn1.*"],
+                },
+                "influence": {"hessian": "kernel"},
+            },
+        ),
         ("plain to motion x1", {"gradients": {"sigmas": [0.75], "dim": 2048, "weighting": "queries"}}),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from motive.lab.metrics import agreement, datamodelling, over_queries, ranking, relative, retrieval, spearman
+from motive.lab.metrics import agreement, datamodelling, over_queries, ranking, relative, retrieval, spearman, times_as_good
 
 MOTIONS = ["fall", "spin", "roll", "swing"]
 CLIPS, SIZE, SHARE = 200, 20, 0.1
@@ -180,6 +180,15 @@ def test_what_a_run_does_to_all_queries_alike_counts_neither_in_losses_nor_in_sc
     good_clips = noisy + draw.normal(size=(len(scores), 1))
     assert datamodelling(good_clips, subsets, relative(losses, base)) == pytest.approx(plain)
     assert 0.4 < plain[0] < 0.9
+
+
+def test_how_many_times_as_good_one_score_is_as_another_comes_from_the_same_subsets_and_queries(runs) -> None:
+    scores, subsets, base, losses = runs
+    change = relative(losses, base)
+    assert times_as_good(scores, scores, subsets, change) == (1, 1, 1)
+    noisy = scores + np.random.default_rng(5).normal(size=scores.shape) / 60
+    mean, low, high = datamodelling(noisy, subsets, change)
+    assert times_as_good(scores, noisy, subsets, change) == pytest.approx((1 / mean, 1 / high, 1 / low))
 
 
 def test_every_run_is_judged_by_its_own_subset(runs) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from motive.errors import ConfigError, ModelError
+from motive.gradients.capture import fitting_names
 from motive.models.base import VideoModel
 from motive.models.build import SMALL, WAN_2_1_1_3B, build_wan
 from motive.models.folder import find_folder
@@ -39,6 +40,13 @@ def test_the_papers_size_gives_the_papers_latents_and_mask(tmp_path) -> None:
     assert model.latent_stride == (4, 8, 8)
     assert model.latent_shape(81, 480, 832) == (16, 21, 60, 104)
     assert to_latent_grid(torch.ones(81, 480, 832), model.latent_stride).shape == (21, 60, 104)
+    assert len(model.parameter_names()) == 825
+    # 30 blocks of self-attention: four projections with biases, two norms.
+    assert len(fitting_names(model.parameter_names(), ["*.attn1.*"])) == 30 * 10
+
+
+def test_parameter_names_are_those_of_the_loaded_denoiser(model) -> None:
+    assert model.parameter_names() == [name for name, _ in model.denoiser.named_parameters()]
 
 
 @pytest.mark.parametrize(

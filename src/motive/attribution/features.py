@@ -13,7 +13,7 @@ from motive.attribution.prepare import Prepare, Prepared
 from motive.attribution.store import Row, Shard, Store
 from motive.config import Config
 from motive.errors import ClipError, LeftOutError, ModelError
-from motive.gradients.capture import Gradient, mean_direction, project_gradient
+from motive.gradients.capture import Gradient, choose_parameters, mean_direction, project_gradient
 from motive.gradients.loss import clip_loss, shared_noise, temporal_residual
 from motive.gradients.projection import PROJECTION_VERSION, Exact, Projector, make_projector
 from motive.models.base import VideoModel
@@ -40,7 +40,7 @@ def feature_fingerprint(config: Config, model: VideoModel, prepared: dict[str, o
 def feature_dim(config: Config, model: VideoModel) -> int:
     """Numbers a feature has; loads the denoiser only if features are whole gradients. Raises ConfigError if these are too
     large to be kept."""
-    return Exact(_sizes(model)).dim if config.gradients.projector == "exact" else config.gradients.dim
+    return Exact(_sizes(_denoiser(config, model))).dim if config.gradients.projector == "exact" else config.gradients.dim
 
 
 def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
@@ -52,10 +52,10 @@ def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
 
     @functools.cache
     def ready() -> tuple[nn.Module, Projector, list[Tensor]]:
-        denoiser = model.denoiser
+        denoiser = _denoiser(config, model)
         if options.checkpointing:
             denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
-        projector = make_projector(options.projector, options.dim, config.seed, _sizes(model), model.device)
+        projector = make_projector(options.projector, options.dim, config.seed, _sizes(denoiser), model.device)
         shape = model.latent_shape(video.frames, video.height, video.width)
         return denoiser, projector, [shared_noise(config.seed, shape, draw) for draw in range(draws)]
 
@@ -79,8 +79,13 @@ def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
     return attribute
 
 
-def _sizes(model: VideoModel) -> dict[str, int]:
-    named = model.denoiser.named_parameters()
+def _denoiser(config: Config, model: VideoModel) -> nn.Module:
+    choose_parameters(model.denoiser, config.gradients.parameters)
+    return model.denoiser
+
+
+def _sizes(denoiser: nn.Module) -> dict[str, int]:
+    named = denoiser.named_parameters()
     return {name: parameter.numel() for name, parameter in named if parameter.requires_grad}
 
 

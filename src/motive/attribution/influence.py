@@ -36,6 +36,9 @@ DESCRIBING = [
 
 Hessian = Literal["identity", "kernel"]
 
+DAMPING = 10.0
+"""Of the kernel, in mean eigenvalues. With 1, scores predict training as well, but rank clips of the wanted motion lower."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -103,10 +106,10 @@ def score(pool: Store, queries: Store, hessian: Hessian = "identity") -> Scores:
 def damped_kernel(covariance: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """F^T F / N + lambda 1, from F^T F [D', D'] of N features: directions that all clips share count less.
 
-    lambda is the mean of the eigenvalues that F^T F / N can have: its trace over min(N, D').
+    lambda is DAMPING times the mean of the eigenvalues that F^T F / N can have: its trace over min(N, D').
     """
     covariance = covariance / max(count, 1)
-    damping = np.trace(covariance) / max(min(count, len(covariance)), 1)
+    damping = DAMPING * np.trace(covariance) / max(min(count, len(covariance)), 1)
     return np.asarray(covariance + damping * np.eye(len(covariance)))
 
 

@@ -39,10 +39,10 @@ class Tuning:
     draws: (noise level, noise) pairs that each query's loss is averaged over afterwards; even.
     """
 
-    steps: int = 80
+    steps: int = 48
     batch: int = 24
     rate: float = 1e-4
-    draws: int = 64
+    draws: int = 32
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Kept one file a clip and weighting, so that all scores, of 1, 4, 16 or 64 draws,
 interrupted one goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from motive.gradients.capture import project_gradient
+from motive.gradients.capture import choose_parameters, project_gradient
 from motive.gradients.loss import clip_loss, shared_noise, temporal_residual
 from motive.gradients.projection import Fastfood
 from motive.lab.inputs import Inputs
@@ -37,14 +38,27 @@ class Draws:
     norms: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Weighting:
+    """Which mask of Inputs weights the loss, what of the error counts, and which parameters do."""
+
+    mask: str | None
+    residual: Callable[[Tensor], Tensor] | None = None
+    parameters: str = "*"
+
+
+FRAMES_MEET = "*.attn1.*"
+"""Self-attention: the only place where a Wan's frames see each other."""
+
 WEIGHTINGS = {
-    "paper": ("paper", None),
-    "motion": ("dis", None),
-    "plain": (None, None),
-    "temporal": ("dis", temporal_residual),
-    "oracle": ("true", None),
+    "paper": Weighting("paper"),
+    "motion": Weighting("dis"),
+    "plain": Weighting(None),
+    "temporal": Weighting("dis", temporal_residual),
+    "oracle": Weighting("true"),
+    "attention": Weighting(None, temporal_residual, FRAMES_MEET),
+    "masked-attention": Weighting("dis", temporal_residual, FRAMES_MEET),
 }
-"""Which mask of Inputs weights the loss, and what of the error counts."""
 
 
 def sigmas(weighting: str, draws: int) -> tuple[float, ...]:
@@ -118,7 +132,7 @@ Task = tuple[Any, ...]
 def _one(task: tuple[Job, int]) -> Task:
     """What a worker needs to know of one clip of a job, and no more."""
     job, n = task
-    inputs, mask = job.inputs, WEIGHTINGS[job.weighting][0]
+    inputs, mask = job.inputs, WEIGHTINGS[job.weighting].mask
     weight = torch.ones_like(inputs.masks["dis"][n]) if mask is None else inputs.masks[mask][n]
     return inputs.latents[n].clone(), inputs.texts[n], weight.clone(), job.weighting, job.draws, job.files[n]
 
@@ -134,7 +148,8 @@ def _start(model: str) -> None:
 def _attribute(task: Task) -> None:
     latents, text, mask, weighting, draws, file = task
     model, projector = _state["model"], _state["projector"]
-    residual = WEIGHTINGS[weighting][1]
+    residual = WEIGHTINGS[weighting].residual
+    choose_parameters(model.denoiser, [WEIGHTINGS[weighting].parameters])
     gradients = []
     for k, sigma in enumerate(sigmas(weighting, draws)):
         noise = shared_noise(0, latents.shape, k)

@@ -76,13 +76,15 @@ def datamodelling(scores: Scores, subsets: NDArray[np.bool_], losses: NDArray[np
     less its mean over queries, as in the losses. The interval resamples subsets and queries. Raises ValueError for a
     single query, which has nothing to be relative to.
     """
-    if scores.shape[1] < 2:
-        raise ValueError("losses relative to their mean over queries need at least two queries")
-    predicted = subsets.astype(np.float64) @ scores
-    difference = predicted - predicted.mean(axis=1, keepdims=True)
-    # Scores that are the same for all queries leave rounding here, which must not be ranked.
-    difference[np.abs(difference) < 1e-9 * np.abs(predicted).max()] = 0.0
-    return agreement(difference, -losses)
+    return agreement(_predicted(scores, subsets), -losses)
+
+
+def times_as_good(scores: Scores, others: Scores, subsets: NDArray[np.bool_], losses: NDArray[np.float64]) -> Interval:
+    """Datamodelling score of `scores` over that of `others`; the interval resamples both alike."""
+    means = [_mean_spearman(_predicted(part, subsets), -losses) for part in (scores, others)]
+    resampled = [_resampled(_predicted(part, subsets), -losses) for part in (scores, others)]
+    low, high = np.quantile(resampled[0] / resampled[1], [0.025, 0.975])
+    return means[0] / means[1], float(low), float(high)
 
 
 def relative(losses: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -96,15 +98,8 @@ def relative(losses: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[
 
 def agreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> Interval:
     """Spearman over rows (subsets), mean over columns (queries), of two [M, Q] matrices."""
-    rows, columns = first.shape
-    draw = stream(0, "bootstrap", rows, columns)
-    resampled = []
-    for _ in range(RESAMPLES):
-        picked = draw.integers(rows, size=rows)
-        queries = draw.integers(columns, size=columns)
-        resampled.append(_spearman(first[picked], second[picked])[queries].mean())
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return float(_spearman(first, second).mean()), float(low), float(high)
+    low, high = np.quantile(_resampled(first, second), [0.025, 0.975])
+    return _mean_spearman(first, second), float(low), float(high)
 
 
 def over_queries(values: NDArray[np.float64]) -> Interval:
@@ -118,6 +113,32 @@ def over_queries(values: NDArray[np.float64]) -> Interval:
 def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Rank correlation of two vectors; 0 if one is constant, which tells nothing of the other."""
     return float(_spearman(np.asarray(a, float)[:, None], np.asarray(b, float)[:, None])[0])
+
+
+def _predicted(scores: Scores, subsets: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """[M, Q]: the sum of a subset's scores, less its mean over queries."""
+    if scores.shape[1] < 2:
+        raise ValueError("losses relative to their mean over queries need at least two queries")
+    whole = subsets.astype(np.float64) @ scores
+    predicted = whole - whole.mean(axis=1, keepdims=True)
+    # Scores that are the same for all queries leave rounding here, which must not be ranked.
+    predicted[np.abs(predicted) < 1e-9 * np.abs(whole).max()] = 0.0
+    return np.asarray(predicted)
+
+
+def _resampled(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[RESAMPLES] mean Spearmans of resampled rows and columns, the same ones for all matrices of a shape."""
+    rows, columns = first.shape
+    draw = stream(0, "bootstrap", rows, columns)
+    means = np.empty(RESAMPLES)
+    for n in range(RESAMPLES):
+        picked = draw.integers(rows, size=rows)
+        means[n] = _spearman(first[picked], second[picked])[draw.integers(columns, size=columns)].mean()
+    return means
+
+
+def _mean_spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    return float(_spearman(first, second).mean())
 
 
 def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

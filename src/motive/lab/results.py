@@ -76,6 +76,8 @@ def _counterfactual(kind: str, measured: dict[str, Any], effort: dict[str, Any],
         f"agree at {interval(reliability['draws'])}.",
         markdown(["score", "LDS"], rows),
     ]
+    if measured["times_paper"] is not None:
+        parts.append(f"`preset: best` over `preset: paper`: {interval(measured['times_paper'])} times as good.")
     if ends:
         parts += [
             "Change of the queries' motion-weighted loss, in percent of the base model's (less is better), after fine-tuning, "

@@ -13,6 +13,11 @@ def random(pool: Inputs, queries: Inputs) -> Scores:
     return stream(0, "random scores").uniform(size=(len(pool), len(queries)))
 
 
+def same_motion(pool: Inputs, queries: Inputs) -> Scores:
+    """1 for the clips of the query's motion, else 0: what knowing the answer is worth, which no method knows."""
+    return np.array([[clip.spec.motion == query.spec.motion for query in queries.clips] for clip in pool.clips], np.float64)
+
+
 def motion_magnitude(pool: Inputs, queries: Inputs) -> Scores:
     """Mean displacement of the clip, the same for every query."""
     return np.repeat(_speed(pool).mean(axis=(1, 2, 3))[:, None], len(queries), axis=1)

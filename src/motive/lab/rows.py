@@ -21,6 +21,7 @@ PAIRS = {
     "oracle": ("oracle", "oracle"),
     "plain to motion": ("plain", "motion"),
     "plain to temporal": ("plain", "temporal"),
+    "temporal attention": ("attention", "masked-attention"),
 }
 """How the pool's and the queries' losses are weighted. Training minimises the plain loss, and what is asked for is the
 queries' motion: "plain to motion" takes both at their word."""
@@ -34,6 +35,7 @@ def score_rows(
     """[N, Q] scores of every row, by name; gradients are kept in `folder`."""
     rows = {
         "random": rivals.random(pool, queries),
+        "told the motion": rivals.same_motion(pool, queries),
         "motion magnitude": rivals.motion_magnitude(pool, queries),
         "latent similarity": rivals.latent_similarity(pool, queries),
         "flow histogram": rivals.flow_histogram_similarity(pool, queries),

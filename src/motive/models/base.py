@@ -30,6 +30,10 @@ class VideoModel(Protocol):
         """The only part that attribution differentiates and training changes."""
         ...
 
+    def parameter_names(self) -> list[str]:
+        """Names of the denoiser's parameters, known without loading its weights."""
+        ...
+
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """[C, f, h, w] of a clip of that size; raises ConfigError if the model cannot take the size."""
         ...

@@ -50,6 +50,13 @@ class WanModel:
         if denoiser.get("in_channels", 16) != self.latent_channels or denoiser.get("image_dim"):
             raise ModelError(f"{folder}: its denoiser also takes an image; only text-to-video models are supported")
 
+    def parameter_names(self) -> list[str]:
+        from diffusers import WanTransformer3DModel
+
+        with loading(self.folder, self.denoiser_part), torch.device("meta"):
+            settings = WanTransformer3DModel.load_config(self.folder, subfolder=self.denoiser_part)
+            return [name for name, _ in WanTransformer3DModel.from_config(settings).named_parameters()]
+
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         step, tall, wide = self.latent_stride
         down, across = tall * self.patch[1], wide * self.patch[2]
