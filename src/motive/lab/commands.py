@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -66,6 +67,7 @@ def evaluate(
     page: Annotated[Path | None, typer.Option(help="Also write the results as a Markdown page.")] = None,
     subsets: Annotated[int, typer.Option(help="Random halves of the pool to fine-tune on.", min=4)] = 32,
     draws: Annotated[int, typer.Option(help="Of noise level and noise, for each gradient.", min=1)] = 64,
+    seed: Annotated[int | None, typer.Option(help="Of another suite, to choose settings on, so that v1 stays unseen.")] = None,
 ) -> None:
     """Judge every score by retrieval and by what training does: results.json, and a page. Hours; says how many first."""
     from motive.files import write_atomic
@@ -73,8 +75,10 @@ def evaluate(
     from motive.lab.evaluate import evaluate as measure
     from motive.lab.results import page as written
     from motive.lab.shipped import shipped_model
+    from motive.lab.suite import V1
 
-    results = measure(folder, model or shipped_model(), for_terminal(), Effort(subsets=subsets, draws=draws))
+    spec = V1 if seed is None else replace(V1, version=f"development suite {seed}", seed=seed)
+    results = measure(folder, model or shipped_model(), for_terminal(), Effort(subsets=subsets, draws=draws), spec)
     if page is not None:
         before = page.read_text(encoding="utf-8") if page.exists() else ""
         write_atomic(page, written(results, before).encode())

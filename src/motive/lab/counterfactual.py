@@ -89,7 +89,7 @@ def measure_runs(
     todo = [(run, file) for run, file in zip(runs, files, strict=True) if not file.exists()]
     if todo:
         tasks = [(run, tuning, file) for run, file in todo]
-        whole = _seconds(model, pool, tuning) * len(todo) / workers
+        whole = _seconds(model, pool, queries, tuning) * len(todo) / workers
         progress.say(f"{len(todo)} fine-tunes of {tuning.steps} steps: about {duration(whole)} on {workers} cores")
         with (
             ProcessPoolExecutor(workers, get_context("spawn"), _start, (model, pool, queries)) as processes,
@@ -131,16 +131,19 @@ def measure(model: VideoModel, queries: Inputs, draws: int) -> NDArray[np.float6
     return losses
 
 
-def _seconds(model: str, pool: Inputs, tuning: Tuning, steps: int = 4) -> float:
-    """What one fine-tune takes on one core, from a few steps of one."""
+def _seconds(model: str, pool: Inputs, queries: Inputs, tuning: Tuning, steps: int = 4) -> float:
+    """What one fine-tune and its measurement take on one core, from a few steps and two draws."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     trial, everything = load_model(model, (0.75,), "cpu"), Run("trial", tuple(range(len(pool))), 0)
     fine_tune(trial, pool, everything, replace(tuning, steps=1))  # loads the model, and more
     began = time.monotonic()
     fine_tune(trial, pool, everything, replace(tuning, steps=steps))
+    tuned = time.monotonic()
+    measure(trial, queries, 2)
+    measured = time.monotonic()
     torch.set_num_threads(threads)
-    return (time.monotonic() - began) / steps * tuning.steps
+    return (tuned - began) / steps * tuning.steps + (measured - tuned) / 2 * tuning.draws
 
 
 def _batches(shape: Sequence[int], run: Run, tuning: Tuning) -> Iterator[tuple[list[int], Tensor, Tensor]]:
