@@ -4,7 +4,7 @@
 
 gets the paths of the pool's and the queries' video files and their captions, and gives a score to each pair, higher where
 training on the clip is thought to help the query. Nothing is trained: effects of training that `motive lab evaluate` has
-measured once serve for every method.
+measured once serve for every method, and ship with Motive.
 """
 
 import json
@@ -22,13 +22,13 @@ from motive.progress import Progress
 
 
 def judge_method(
-    method: ScoreFunction, folder: Path, effects_file: Path | None, progress: Progress, share: float = 0.1
+    method: ScoreFunction, folder: Path, effects_file: Path, progress: Progress, share: float = 0.1
 ) -> dict[str, Any]:
     """Retrieval and linear datamodelling score of `method`, for captions without and with motion words.
 
-    effects_file: effects.json of a `motive lab evaluate`; without it there is no datamodelling score.
+    effects_file: effects.json of a `motive lab evaluate`, such as the one that ships.
 
-    Raises ConfigError if its scores have the wrong shape or are not finite.
+    Raises ConfigError if its scores have the wrong shape or are not finite, or the effects are another suite's.
     """
     manifests = write_suite(folder, V1, progress)
     pool, queries = plan(V1)
@@ -50,10 +50,8 @@ def judge_method(
     return found
 
 
-def _effects(file: Path | None, suite: str) -> dict[str, Any]:
-    """The measured effects by kind of captions, none without a file; raises ConfigError if they are another suite's."""
-    if file is None:
-        return {}
+def _effects(file: Path, suite: str) -> dict[str, Any]:
+    """The measured effects by kind of captions; raises ConfigError if they are another suite's."""
     measured = json.loads(file.read_text(encoding="utf-8"))
     if measured["plan"] != suite:
         raise ConfigError(f"{file}: measured on another suite than {V1.version}")

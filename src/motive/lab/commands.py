@@ -90,11 +90,12 @@ def judge(
     function: Annotated[str, typer.Argument(help="module:function (pool, pool captions, queries, query captions) -> scores.")],
     folder: Folder,
     effects: Annotated[
-        Path | None, typer.Option(help="effects.json of a `motive lab evaluate`, for a datamodelling score.")
+        Path | None, typer.Option(help="effects.json of a `motive lab evaluate`; by default that which ships with Motive.")
     ] = None,
 ) -> None:
-    """Score another method on motive-lab-v1: by retrieval, and by measured effects of training where there are any."""
+    """Score another method on motive-lab-v1: by retrieval, and by the measured effects of training."""
     from motive.lab.benchmark import judge_method
+    from motive.lab.shipped import measured_effects
 
     module, _, name = function.partition(":")
     sys.path.insert(0, str(Path.cwd()))  # where a person's own module lies
@@ -102,4 +103,4 @@ def judge(
         method = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{function}: cannot be imported ({error}); write it as module:function") from None
-    print(json.dumps(judge_method(method, folder, effects, for_terminal()), indent=1))
+    print(json.dumps(judge_method(method, folder, effects or measured_effects(), for_terminal()), indent=1))

@@ -10,6 +10,7 @@
 Each part is kept, so the same command goes on after an interruption.
 """
 
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motive.attribution.prepare import check_fingerprint
-from motive.files import write_json
+from motive.files import write_atomic, write_json
 from motive.lab import ablations
 from motive.lab.counterfactual import Run, Tuning, half_subsets, measure_runs
 from motive.lab.inputs import Captions, Inputs, lab_config, read_inputs
@@ -91,7 +92,8 @@ def evaluate(
         write_json(folder / "results.json", results)
     results["minutes"] = (time.monotonic() - began) / 60
     write_json(folder / "results.json", results)
-    write_json(folder / "effects.json", _effects(results, spec))
+    # On one line: thousands of numbers, which nobody reads one by one.
+    write_atomic(folder / "effects.json", json.dumps(_effects(results, spec)).encode())
     return results
 
 
