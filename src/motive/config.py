@@ -88,8 +88,8 @@ class GradientSection(Section):
 
 
 class StoreSection(Section):
-    features: Literal["float32", "float16"] = "float32"
-    """How features are kept; float16 moves a cosine by at most 6e-5."""
+    features: Literal["float32", "float16", "int8"] = "float32"
+    """How features are kept; float16 moves a cosine by at most 6e-5, int8 with a scale a row by 2e-3."""
     shard_size: int = Field(256, ge=1, le=1_000_000)
     """Clips a shard."""
     cache: bool = True

@@ -19,6 +19,7 @@ from motive.attribution.exports import export as write_exports
 from motive.attribution.features import clip_attributor, feature_dim, feature_fingerprint, fill_store
 from motive.attribution.influence import Scores, load_scores, save_scores, scored_state
 from motive.attribution.influence import score as score_stores
+from motive.attribution.packing import layout
 from motive.attribution.prepare import (
     Prepare,
     PreparedFolder,
@@ -222,7 +223,7 @@ def _announce(
     fresh = sum(not prepared.has(clip) for clip in waiting)
     channels, *grid = shape
     clip_bytes = 4 * (channels + 1) * math.prod(grid)
-    feature_bytes = dim * (4 if config.store.features == "float32" else 2)
+    feature_bytes = layout(config.store.features, dim).itemsize
     kept = f", about {fresh * clip_bytes / 1e6:,.1f} MB and their captions on disk" if config.store.cache else ", nothing kept"
     progress.say(f"to prepare: {fresh} clips{kept}")
     progress.say(f"to attribute: {len(waiting)} clips, {len(waiting) * feature_bytes / 1e6:,.1f} MB of features")

@@ -38,8 +38,9 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((folder / "shards").iterdir())}
 
 
-def test_every_clip_has_a_row_and_every_feature_comes_back(tmp_path) -> None:
-    store = Store(tmp_path, FINGERPRINT, 8, "float16")
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_every_clip_has_a_row_and_every_feature_comes_back(tmp_path, precision) -> None:
+    store = Store(tmp_path, FINGERPRINT, 8, precision)
     clips = [clip(f"c{n}") for n in range(10)]
     fill(store, clips, failed=("c3",))
     rows = store.rows()
@@ -48,7 +49,7 @@ def test_every_clip_has_a_row_and_every_feature_comes_back(tmp_path) -> None:
     for table in store.tables():
         usable = table.filter(table["status"].to_numpy(zero_copy_only=False) == "ok")
         for name, feature in zip(usable["id"].to_pylist(), store.unpack(usable), strict=True):
-            assert feature.tolist() == [ord(name[-1])] * 8
+            assert feature == pytest.approx(np.full(8, ord(name[-1])), rel=1e-6)
 
 
 def test_a_shard_is_plain_parquet_with_a_fixed_length_vector(tmp_path) -> None:

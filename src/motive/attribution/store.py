@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from motive.attribution.packing import Precision, layout, pack, unpack
 from motive.attribution.prepare import check_fingerprint
 from motive.errors import StoreError
 from motive.files import digest, write_atomic, write_json
 from motive.video.table import Clip
 
 Status = Literal["ok", "failed", "left-out"]
-Precision = Literal["float32", "float16"]
 Row = dict[str, Any]
 
 PLAIN_COLUMNS = {
@@ -103,11 +103,12 @@ class Store:
         if not file.exists():
             raise StoreError(f"{folder}: no store here; run `motive index` first")
         self.fingerprint: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        self.dim, self.precision = int(self.fingerprint["dim"]), np.dtype(self.fingerprint["features"])
+        self.dim = int(self.fingerprint["dim"])
+        self.precision: Precision = self.fingerprint["features"]
         self.mark = digest(json.dumps(self.fingerprint, sort_keys=True)).encode()
         self.schema = pa.schema(
             [pa.field(name, kind) for name, kind in PLAIN_COLUMNS.items()]
-            + [pa.field("feature", pa.binary(self.dim * self.precision.itemsize))],
+            + [pa.field("feature", pa.binary(layout(self.precision, self.dim).itemsize))],
             metadata={FINGERPRINT_KEY: self.mark},
         )
 
@@ -135,7 +136,7 @@ class Store:
         """Keep one clip's row until its shard is whole. `feature` is None exactly when the clip has no score."""
         identity: Row = {"id": clip.id, "key": clip.key, "caption": clip.caption, "sha256": clip.sha256}
         identity |= _whereabouts(clip)
-        packed = None if feature is None else feature.astype(self.precision).tobytes()
+        packed = None if feature is None else pack(feature, self.precision)
         table = pa.Table.from_pylist([row | identity | {"feature": packed}], schema=self.schema)
         self._write(self._row_file(clip.id, clip.key), table)
 
@@ -201,8 +202,9 @@ class Store:
             return np.empty((0, self.dim), np.float32)
         if packed.null_count:
             raise StoreError(f"{self.folder}: asked for features of clips that have none")
-        raw = np.frombuffer(packed.buffers()[1], self.precision)[packed.offset * self.dim :][: len(packed) * self.dim]
-        return raw.reshape(len(packed), self.dim).astype(np.float32)
+        size = layout(self.precision, self.dim).itemsize
+        first = packed.offset * size
+        return unpack(packed.buffers()[1][first : first + len(packed) * size], self.precision, self.dim)
 
     def _plan(self) -> dict[str, Any]:
         file = self.folder / "plan.json"

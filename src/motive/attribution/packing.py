@@ -1,0 +1,40 @@
+"""How a feature is kept: the bytes of one row of a store's `feature` column.
+
+    float32, float16    D' numbers
+    int8                a float32 scale, then the D' numbers between -127 and 127 that it multiplies
+
+All little-endian. `np.frombuffer(row, layout(precision, dim))` reads one.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Precision = Literal["float32", "float16", "int8"]
+
+NUMBERS = {"float32": "<f4", "float16": "<f2", "int8": "i1"}
+
+
+def layout(precision: Precision, dim: int) -> np.dtype[Any]:
+    """The bytes of one feature as a NumPy record: `numbers` [dim], and a `scale` before them if they are int8."""
+    scale = [("scale", "<f4")] if precision == "int8" else []
+    return np.dtype([*scale, ("numbers", NUMBERS[precision], (dim,))])
+
+
+def pack(feature: NDArray[np.float32], precision: Precision) -> bytes:
+    """One finite feature, float32 [dim], as bytes."""
+    record = np.zeros((), layout(precision, len(feature)))
+    if precision == "int8":
+        # The smallest normal float32 at least, so that a feature of zeros divides by something.
+        record["scale"] = max(float(np.abs(feature).max()) / 127, float(np.finfo(np.float32).tiny))
+        feature = np.rint(feature / record["scale"])
+    record["numbers"] = feature
+    return record.tobytes()
+
+
+def unpack(raw: Any, precision: Precision, dim: int) -> NDArray[np.float32]:
+    """Features float32 [rows, dim] from a buffer of rows as `pack` makes them."""
+    records = np.frombuffer(raw, layout(precision, dim))
+    numbers = records["numbers"].astype(np.float32)
+    return numbers * records["scale"][:, None] if precision == "int8" else numbers
