@@ -46,7 +46,17 @@ class VideoSection(Section):
 
 class MotionSection(Section):
     tracker: str = "dis"
-    """dis (medium preset), dis-fast, dis-ultrafast or farneback."""
+    """dis (medium preset), dis-fast, dis-ultrafast, farneback, alltracker (the paper's) or alltracker-tiny; or a function of
+    your own, as package.module:function."""
+    weights: Path | None = None
+    """AllTracker's checkpoint, .pth as published or .safetensors; never downloaded."""
+    sha256: str | None = None
+    """What the checkpoint must hash to."""
+    tracks: Literal["pairs", "anchored", "literal"] = "pairs"
+    """How AllTracker's output becomes displacement: of each frame since the one before; tracks of frame 0 spread onto each
+    frame; or since frame 0 on frame 0's grid, the paper read literally."""
+    trust: Literal["all", "visible"] = "all"
+    """visible: AllTracker's displacement counts by its visibility times its confidence."""
     floor: float = Field(0.25, ge=0)
     """px/frame of sustained motion below which a clip is static; 0 turns the test off, as in the paper."""
     static: Literal["uniform", "leave-out"] = "uniform"
@@ -300,10 +310,13 @@ def _preset(name: object, where: str) -> dict[str, Any]:
 
 
 def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
-    """Make `out`, `pool`, `queries`, `root` and a local `model.path` absolute."""
+    """Make `out`, `pool`, `queries`, `root`, `motion.weights` and a local `model.path` absolute."""
     for key in ("out", "pool", "queries", "root"):
         if isinstance(tree.get(key), str):
             tree[key] = str(base / Path(tree[key]).expanduser())
+    motion = tree.get("motion")
+    if isinstance(motion, dict) and isinstance(motion.get("weights"), str):
+        motion["weights"] = str(base / Path(motion["weights"]).expanduser())
     model = tree.get("model")
     if isinstance(model, dict) and isinstance(model.get("path"), str):
         local = base / Path(model["path"]).expanduser()

@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from motive.config import Config, differences
-from motive.errors import ClipError, ConfigError, LeftOutError, StoreError
-from motive.files import digest, write_atomic, write_json
+from motive.errors import ClipError, LeftOutError, StoreError
+from motive.files import digest, sha256_file, write_atomic, write_json
 from motive.models.base import VideoModel
 from motive.motion.mask import MaskOptions, motion_mask
-from motive.motion.trackers import TRACKERS
+from motive.motion.registry import make_tracker
+from motive.motion.trackers import Tracker
 from motive.progress import Progress, duration
 from motive.video.decode import Sampling, decode
 from motive.video.table import Clip
@@ -136,14 +138,21 @@ class PreparedFolder:
 
 def prepared_fingerprint(config: Config, model: VideoModel) -> dict[str, object]:
     """Everything that a prepared clip depends on. Raises ConfigError for a tracker that does not exist."""
-    if config.motion.tracker not in TRACKERS:
-        raise ConfigError(f"motion.tracker {config.motion.tracker!r} is unknown; there are {', '.join(TRACKERS)}")
+    clip_tracker(config, model.device)
+    motion = config.motion.model_dump(mode="json", exclude={"weights", "sha256"})
+    weights = {} if config.motion.weights is None else {"weights": sha256_file(config.motion.weights)}
     return {
         "version": PREPARED_VERSION,
         "model": {"family": model.family, "dtype": config.model.dtype, **model.fingerprint("encoders")},
         "video": config.video.model_dump(mode="json"),
-        "motion": config.motion.model_dump(mode="json"),
+        "motion": motion | weights,
     }
+
+
+def clip_tracker(config: Config, device: torch.device) -> Tracker:
+    """The tracker that `config` asks for; raises ConfigError if there is none such."""
+    motion = config.motion
+    return make_tracker(motion.tracker, motion.weights, motion.sha256, motion.tracks, motion.trust, device)
 
 
 def check_fingerprint(file: Path, fingerprint: dict[str, object], content: Sequence[str]) -> None:
@@ -170,7 +179,7 @@ def check_fingerprint(file: Path, fingerprint: dict[str, object], content: Seque
 def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> Prepare:
     """A function that makes a clip's inputs from its video; its caption's embedding must be in `folder` already."""
     video, motion = config.video, config.motion
-    tracker = TRACKERS[motion.tracker]
+    tracker = clip_tracker(config, model.device)
     sampling = Sampling(video.frames, video.fps, video.height, video.width, video.place, video.max_pixels)
     options = MaskOptions(motion.floor, motion.static, motion.quantiles, motion.camera)
 

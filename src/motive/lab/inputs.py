@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from motive import verbs
-from motive.attribution.prepare import PreparedFolder, prepared_fingerprint
+from motive.attribution.prepare import PreparedFolder, clip_tracker, prepared_fingerprint
 from motive.config import Config, parse_config
 from motive.errors import ClipError
 from motive.lab import world
@@ -19,7 +19,6 @@ from motive.lab.suite import LabClip
 from motive.lab.train import SIZE
 from motive.models.registry import load_model
 from motive.motion.mask import normalise, to_latent_grid
-from motive.motion.trackers import TRACKERS
 from motive.progress import Progress
 from motive.video.decode import Sampling, decode
 
@@ -76,7 +75,7 @@ def true_displacement(clip: LabClip) -> NDArray[np.float32]:
 
 def _read(config: Config, which: str, plan: list[LabClip], prepared: PreparedFolder, stride: tuple[int, int, int]) -> Inputs:
     table = {Path(clip.name).stem: clip for clip in verbs.read_clips(config, which)}
-    video = config.video
+    video, tracker = config.video, clip_tracker(config, torch.device(config.model.device))
     sampling = Sampling(video.frames, video.fps, video.height, video.width)
     latents, texts, displacements = [], [], []
     masks: dict[str, list[Tensor]] = {"dis": [], "paper": [], "true": []}
@@ -86,7 +85,7 @@ def _read(config: Config, which: str, plan: list[LabClip], prepared: PreparedFol
         if clip.path is None:
             raise ClipError(f"{planned.name}: has no file")
         frames = decode(clip.path, sampling).frames
-        displacement = TRACKERS[config.motion.tracker](frames)
+        displacement = tracker(frames)
         latents.append(ready.latents)
         texts.append(ready.text)
         displacements.append(displacement)
