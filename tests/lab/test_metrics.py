@@ -9,7 +9,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from motive.lab.metrics import agreement, datamodelling, over_queries, ranking, relative, retrieval, spearman, times_as_good
+from motive.lab.counterfactual import half_subsets
+from motive.lab.metrics import (
+    agreement,
+    datamodelling,
+    learned_from_training,
+    over_queries,
+    ranking,
+    relative,
+    retrieval,
+    spearman,
+    times_as_good,
+)
 
 MOTIONS = ["fall", "spin", "roll", "swing"]
 CLIPS, SIZE, SHARE = 200, 20, 0.1
@@ -180,6 +191,16 @@ def test_what_a_run_does_to_all_queries_alike_counts_neither_in_losses_nor_in_sc
     good_clips = noisy + draw.normal(size=(len(scores), 1))
     assert datamodelling(good_clips, subsets, relative(losses, base)) == pytest.approx(plain)
     assert 0.4 < plain[0] < 0.9
+
+
+def test_losses_that_follow_the_shares_of_kinds_are_learned_from_each_other_and_noise_is_not() -> None:
+    draw = np.random.default_rng(0)
+    kinds = [f"kind{n % 5}" for n in range(100)]
+    subsets = half_subsets(kinds, 32, seed=0)
+    shares = np.array([[kind == f"kind{n}" for n in range(5)] for kind in kinds], float)
+    losses = (subsets @ shares) @ draw.normal(size=(5, 8))
+    assert learned_from_training(subsets, kinds, losses)[0] > 0.98
+    assert learned_from_training(subsets, kinds, draw.normal(size=(32, 8)))[0] < 0.1
 
 
 def test_how_many_times_as_good_one_score_is_as_another_comes_from_the_same_subsets_and_queries(runs) -> None:

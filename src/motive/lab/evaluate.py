@@ -26,7 +26,17 @@ from motive.files import write_atomic, write_json
 from motive.lab import ablations
 from motive.lab.counterfactual import Run, Tuning, half_subsets, measure_runs
 from motive.lab.inputs import Captions, Inputs, lab_config, read_inputs
-from motive.lab.metrics import Scores, agreement, datamodelling, judge_retrieval, over_queries, ranking, relative, times_as_good
+from motive.lab.metrics import (
+    Scores,
+    agreement,
+    datamodelling,
+    judge_retrieval,
+    learned_from_training,
+    over_queries,
+    ranking,
+    relative,
+    times_as_good,
+)
 from motive.lab.rows import score_rows
 from motive.lab.suite import V1, SuiteSpec, plan, plan_digest, write_suite
 from motive.models.registry import load_model
@@ -143,6 +153,7 @@ def _counterfactuals(
         "reliability": {
             "retest": agreement(first, second),
             "draws": agreement(*halves_of_draws),
+            "learned": learned_from_training(subsets, groups(pool), losses),
             "between_subsets": float(losses.std(axis=0).mean()),
             "between_seeds": float(np.std(each_seed, axis=0, ddof=1).mean()),
         },

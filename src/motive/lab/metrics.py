@@ -87,6 +87,23 @@ def times_as_good(scores: Scores, others: Scores, subsets: NDArray[np.bool_], lo
     return means[0] / means[1], float(low), float(high)
 
 
+def learned_from_training(subsets: NDArray[np.bool_], kinds: Sequence[str], losses: NDArray[np.float64]) -> Interval:
+    """How well measured losses [M, Q] predict each other: each subset's from a ridge regression of all the others' on their
+    shares of `kinds`. What no score is likely to surpass, since scores are not told what training did.
+    """
+    names = sorted(set(kinds))
+    member = np.array([[kind == name for name in names] for kind in kinds], np.float64)
+    shares = subsets.astype(np.float64) @ member
+    shares = (shares - shares.mean(axis=0)) / np.maximum(shares.std(axis=0), 1e-9)
+    predicted = np.zeros_like(losses)
+    for m in range(len(subsets)):
+        others = np.arange(len(subsets)) != m
+        known, mean = shares[others], losses[others].mean(axis=0)
+        fitted = np.linalg.solve(known.T @ known + np.eye(len(names)), known.T @ (losses[others] - mean))
+        predicted[m] = mean + shares[m] @ fitted
+    return agreement(predicted, losses)
+
+
 def relative(losses: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:
     """Losses [M, Q] as log ratios to the base model's [Q], less each run's mean over queries.
 

@@ -8,7 +8,7 @@ from motive.lab.suite import SuiteSpec, plan_digest
 DISCUSSION = "## What this says"
 """Heading of the part of a page that people write."""
 
-TITLES = {"looks": "captions without motion words", "motion": "captions that name the motion"}
+TITLES = {"looks": "Captions without motion words", "motion": "Captions that name the motion"}
 
 
 def page(results: dict[str, Any], before: str = "") -> str:
@@ -22,24 +22,13 @@ def page(results: dict[str, Any], before: str = "") -> str:
         "every query wears looks that belong to another motion. Intervals are 95 %, by bootstrap. The headline is the first "
         "kind of captions: words that name the motion give the answer away.",
     ]
-    parts += [part for kind in kinds for part in _counterfactual(kind, results["captions"][kind], effort, results["best"])]
-    parts += [part for kind in kinds for part in _retrieval(kind, results["captions"][kind], effort, results["best"])]
+    parts += [part for kind in kinds for part in _kind(kind, results["captions"][kind], effort, results["best"])]
     if "ablations" in results:
         parts += _ablations(results["ablations"])
     _, heading, discussion = before.partition(DISCUSSION)
     if heading:
         parts.append(heading + discussion.rstrip())
     return "\n\n".join(parts) + "\n"
-
-
-def table(captions: dict[str, Any], rows: list[str]) -> list[list[str]]:
-    """Rows of name, LDS if it was measured, precision, recall and mean average precision: what the demo prints too."""
-    found = []
-    for row in rows:
-        measured = captions["retrieval"][row]
-        lds = [interval(captions["lds"][row])] if "lds" in captions else []
-        found.append([row, *lds, *(interval(measured[name]) for name in ("precision", "recall", "map"))])
-    return found
 
 
 def interval(value: list[float]) -> str:
@@ -53,60 +42,99 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _counterfactual(kind: str, measured: dict[str, Any], effort: dict[str, Any], best: str) -> list[str]:
-    reliability, tuning = measured["reliability"], effort["tuning"]
-    ranked = sorted(measured["lds"], key=lambda row: -measured["lds"][row][0])
-    rows = [["*ceiling: the same subsets retrained*", interval(reliability["retest"])]]
-    rows += [[_bold(row, best), interval(measured["lds"][row])] for row in ranked]
-    ends = [
-        [
-            row,
-            *(_percent(measured["ends"].get(f"{way}/{row}/{end}")) for way in ("only", "without") for end in ("top", "bottom")),
-        ]
-        for row in dict.fromkeys((*END_ROWS, "random"))
-        if f"only/{row}/top" in measured["ends"]
+def _kind(kind: str, measured: dict[str, Any], effort: dict[str, Any], best: str) -> list[str]:
+    """Everything about one kind of captions: the headline table, how far to trust it, removal and addition, controls."""
+    named = {best: "**Motive, `preset: best`**"} | HEADLINE
+    rows = [
+        ["*ceiling: the same subsets retrained*", interval(measured["reliability"]["retest"]), "", "", ""],
+        ["*regression on motions, fitted to other subsets' losses*", interval(measured["reliability"]["learned"]), "", "", ""],
+        *(_row(title, row, measured) for row, title in named.items() if row in measured["lds"]),
     ]
+    ranked = sorted(measured["lds"], key=lambda row: -measured["lds"][row][0])
+    every = markdown(HEAD, [_row(row, row, measured) for row in ranked])
+    return [
+        f"## {TITLES[kind]}",
+        markdown(HEAD, rows),
+        *_trust(measured, effort),
+        *_ends(measured),
+        *_controls(measured, named),
+        f"<details><summary>All {len(ranked)} scores</summary>\n\n{every}\n\n</details>",
+    ]
+
+
+HEAD = ["score", "LDS", "precision", "recall", "mean average precision"]
+
+HEADLINE = {
+    "paper": "Motive as in the paper, `preset: paper`",
+    "plain x1": "without mask",
+    "motion x1": "2048 dimensions and a floor for static clips",
+    "motion x4": "... 4 draws, directions averaged",
+    "motion x16": "... 16 draws",
+    "motion x64": "... 64 draws",
+    "motion x16, kernel": "... 16 draws, kernel inverse",
+    "temporal x16": "16 draws, temporal residual",
+    "temporal x16, kernel": "... and kernel inverse",
+    "temporal attention x16": "16 draws, temporal residual, self-attention alone",
+    "temporal attention x64, kernel": "`preset: best` with 64 draws",
+    "oracle x16": "16 draws, mask from the true displacement",
+    "told the motion": "told the motion",
+    "flow histogram": "similarity of optical-flow histograms",
+    "latent similarity": "similarity of mean VAE latents",
+    "motion magnitude": "motion magnitude",
+    "random": "random",
+}
+"""Rows of the headline table, and what they are called there; `preset: best` comes first."""
+
+
+def _row(title: str, row: str, measured: dict[str, Any]) -> list[str]:
+    found = measured["retrieval"][row]
+    return [title, interval(measured["lds"][row]), *(interval(found[name]) for name in ("precision", "recall", "map"))]
+
+
+def _trust(measured: dict[str, Any], effort: dict[str, Any]) -> list[str]:
+    reliability, tuning = measured["reliability"], effort["tuning"]
     parts = [
-        f"## What training does: {TITLES[kind]}",
-        f"Linear datamodelling score: {effort['subsets']} random halves of the pool, each fine-tuned {effort['seeds']} times "
-        f"for {tuning['steps']} steps of {tuning['batch']} clips; Spearman of the predicted against the measured "
-        "motion-weighted loss of the queries, mean over queries.",
+        f"LDS: linear datamodelling score. {effort['subsets']} random halves of the pool, in which the shares of motions vary, "
+        f"are each fine-tuned on {effort['seeds']} times, for {tuning['steps']} steps of {tuning['batch']} clips; Spearman of "
+        "predicted against measured motion-weighted loss of the queries, relative to the run's mean, mean over queries.",
         f"Losses differ by {100 * reliability['between_subsets']:.2f} % between subsets and by "
-        f"{100 * reliability['between_seeds']:.2f} % between seeds of one subset; measured on the other half of the draws they "
-        f"agree at {interval(reliability['draws'])}.",
-        markdown(["score", "LDS"], rows),
+        f"{100 * reliability['between_seeds']:.2f} % between seeds of one subset; measured with other noise they agree at "
+        f"{interval(reliability['draws'])}.",
+        f"Precision and recall: clips with the query's motion in the best {100 * effort['share']:.0f} % of the pool. To be "
+        "told the motion gives the most there is, random is chance.",
     ]
     if measured["times_paper"] is not None:
-        parts.append(f"`preset: best` over `preset: paper`: {interval(measured['times_paper'])} times as good.")
-    if ends:
-        parts += [
-            "Change of the queries' motion-weighted loss, in percent of the base model's (less is better), after fine-tuning, "
-            "for equal steps, with only the named tenth of the pool, and without it:",
-            markdown(["score", "only its top", "only its bottom", "without its top", "without its bottom"], ends),
-        ]
+        parts.append(f"LDS of `preset: best` over that of `preset: paper`: {interval(measured['times_paper'])}.")
     return parts
 
 
-def _retrieval(kind: str, measured: dict[str, Any], effort: dict[str, Any], best: str) -> list[str]:
-    found = measured["retrieval"]
-    ranked = sorted(found, key=lambda row: -found[row]["precision"][0])
-    rows = [[_bold(row, best), *(interval(found[row][name]) for name in ("precision", "recall", "map"))] for row in ranked]
-    controls = [name for name in next(iter(found.values()))["top"] if name != "physical"]
+def _ends(measured: dict[str, Any]) -> list[str]:
+    found = measured["ends"]
     ends = [
-        [_bold(row, best), *(f"{found[row]['top'][name]:.2f} / {found[row]['bottom'][name]:.2f}" for name in controls)]
-        for row in ranked
-        if row in (best, "paper", "plain x1", "random", "motion magnitude", "latent similarity", "flow histogram")
+        [row, *(_percent(found.get(f"{way}/{row}/{end}")) for way in ("only", "without") for end in ("top", "bottom"))]
+        for row in dict.fromkeys((*END_ROWS, "random"))
+        if f"only/{row}/top" in found
     ]
-    motions = list(next(iter(found.values()))["per_motion"])
-    each = [
-        [row, *(f"{found[row]['per_motion'][motion]:.2f}" for motion in motions)] for row in (best, "paper") if row in found
-    ]
+    if not ends:
+        return []
     return [
-        f"## Retrieval: {TITLES[kind]}",
-        f"Clips with the query's motion in the best {100 * effort['share']:.0f} % of the pool; random is chance.",
-        markdown(["score", "precision", "recall", "mean average precision"], rows),
+        "Change of the queries' motion-weighted loss, in percent of the base model's (less is better), after fine-tuning, "
+        "for equal steps, with only the named tenth of the pool, and without it:",
+        markdown(["score", "only its top", "only its bottom", "without its top", "without its bottom"], ends),
+    ]
+
+
+def _controls(measured: dict[str, Any], named: dict[str, str]) -> list[str]:
+    """Where control clips come in the ranking, and which motions are found."""
+    found = measured["retrieval"]
+    rows = [row for row in named if row in found]
+    kinds = [name for name in found["random"]["top"] if name != "physical"]
+    motions = list(found["random"]["per_motion"])
+    ends = [[named[row], *(f"{found[row]['top'][k]:.2f} / {found[row]['bottom'][k]:.2f}" for k in kinds)] for row in rows]
+    each = [[named[row], *(f"{found[row]['per_motion'][motion]:.2f}" for motion in motions)] for row in rows[:3]]
+    return [
         "Share of control clips in the top / bottom of the ranking:",
-        markdown(["score", *controls], ends),
+        markdown(["score", *kinds], ends),
         "Precision for each motion:",
         markdown(["score", *motions], each),
     ]
@@ -130,10 +158,6 @@ def _ablations(found: dict[str, Any]) -> list[str]:
         "Trackers against the true displacement at the model's size: correlation of magnitudes / IoU of the moving region:",
         markdown(["tracker", "clean", "sensor noise", "moving camera"], trackers),
     ]
-
-
-def _bold(row: str, best: str) -> str:
-    return f"**{row}** (preset: best)" if row == best else row
 
 
 def _percent(value: list[float] | None) -> str:
