@@ -5,10 +5,12 @@ import pytest
 
 from motive.errors import ConfigError
 from motive.lab.benchmark import judge_method
+from motive.lab.shipped import measured_effects
 from motive.lab.suite import V1, plan, plan_digest
 from motive.progress import Silent
 
 POOL, QUERIES = plan(V1)
+draw = np.random.default_rng(0)
 
 
 def knows_the_motion(pool, pool_captions, queries, query_captions) -> np.ndarray:
@@ -24,12 +26,25 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("suite")
 
 
-def test_a_method_that_knows_the_motion_finds_it_all(folder) -> None:
-    found = judge_method(knows_the_motion, folder, None, Silent())
+def test_a_method_that_knows_the_motion_finds_it_all_and_predicts_something_of_training(folder) -> None:
+    """By the effects of training that ship."""
+    found = judge_method(knows_the_motion, folder, measured_effects(), Silent())
     for kind in ("looks", "motion"):
         assert found[kind]["recall"] == (1, 1, 1)
         assert found[kind]["map"] == (1, 1, 1)
-        assert found[kind]["lds"] == "not measured"
+        mean, low, _ = found[kind]["lds"]
+        assert 0 < low < mean < 0.9
+
+
+def test_a_method_that_knows_nothing_predicts_nothing(folder) -> None:
+    found = judge_method(
+        lambda pool, _, queries, __: draw.normal(size=(len(pool), len(queries))), folder, measured_effects(), Silent()
+    )
+    for kind in ("looks", "motion"):
+        mean, low, high = found[kind]["lds"]
+        assert abs(mean) < 0.25
+        assert low < 0 < high
+        assert found[kind]["precision"][0] < 0.15
 
 
 def test_measured_effects_judge_a_method_without_training(folder, tmp_path) -> None:
@@ -51,4 +66,4 @@ def test_measured_effects_judge_a_method_without_training(folder, tmp_path) -> N
 
 def test_scores_of_the_wrong_shape_are_refused(folder) -> None:
     with pytest.raises(ConfigError, match="shape"):
-        judge_method(lambda *_: np.zeros((3, 3)), folder, None, Silent())
+        judge_method(lambda *_: np.zeros((3, 3)), folder, measured_effects(), Silent())
