@@ -20,7 +20,7 @@ def page(results: dict[str, Any], before: str = "") -> str:
         "Written by `motive lab evaluate --page`, all but the discussion at the end.",
         f"Suite {suite['version']} ({plan_digest(SuiteSpec(**suite))[:12]}): looks and motion are confounded in the pool, and "
         "every query wears looks that belong to another motion. Intervals are 95 %, by bootstrap. The headline is the first "
-        "kind of captions: words that name the motion give the answer away.",
+        "kind of captions, in which nothing but the video tells the motion.",
     ]
     parts += [part for kind in kinds for part in _kind(kind, results["captions"][kind], effort, results["best"])]
     if "ablations" in results:
@@ -95,7 +95,7 @@ def _trust(measured: dict[str, Any], effort: dict[str, Any]) -> list[str]:
     reliability, tuning = measured["reliability"], effort["tuning"]
     parts = [
         f"LDS: linear datamodelling score. {effort['subsets']} random halves of the pool, in which the shares of motions vary, "
-        f"are each fine-tuned on {effort['seeds']} times, for {tuning['steps']} steps of {tuning['batch']} clips; Spearman of "
+        f"are each fine-tuned on with {effort['seeds']} seeds, for {tuning['steps']} steps of {tuning['batch']} clips; Spearman of "
         "predicted against measured motion-weighted loss of the queries, relative to the run's mean, mean over queries.",
         f"Losses differ by {100 * reliability['between_subsets']:.2f} % between subsets and by "
         f"{100 * reliability['between_seeds']:.2f} % between seeds of one subset; measured with other noise they agree at "
