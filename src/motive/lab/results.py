@@ -95,7 +95,7 @@ def _trust(measured: dict[str, Any], effort: dict[str, Any]) -> list[str]:
     reliability, tuning = measured["reliability"], effort["tuning"]
     parts = [
         f"LDS: linear datamodelling score. {effort['subsets']} random halves of the pool, in which the shares of motions vary, "
-        f"are each fine-tuned on with {effort['seeds']} seeds, for {tuning['steps']} steps of {tuning['batch']} clips; Spearman of "
+        f"are trained on with {effort['seeds']} seeds, for {tuning['steps']} steps of {tuning['batch']} clips; Spearman of "
         "predicted against measured motion-weighted loss of the queries, relative to the run's mean, mean over queries.",
         f"Losses differ by {100 * reliability['between_subsets']:.2f} % between subsets and by "
         f"{100 * reliability['between_seeds']:.2f} % between seeds of one subset; measured with other noise they agree at "
