@@ -24,7 +24,7 @@ from tests.conftest import SHARED, moving_square, settings
 DATA = Path(__file__).parent / "data"
 SHAPES = json.loads((DATA / "alltracker_shapes.json").read_text())
 PARITY = SHARED / "alltracker" / "parity.npz"
-LIMIT = 1e-3
+LIMIT = 1e-4
 """px, and of visibility and confidence."""
 
 

@@ -37,7 +37,7 @@ DESCRIBING = [
 Hessian = Literal["identity", "kernel"]
 
 DAMPING = 10.0
-"""Of the kernel, in mean eigenvalues. With 1, scores predict training as well, but rank clips of the wanted motion lower."""
+"""Of the kernel, in mean eigenvalues; chosen in the lab, on a suite of its own (docs/results.md)."""
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,13 @@ from motive.seeds import stream
 def measure(
     rows: dict[str, Scores], pool: Inputs, queries: Inputs, model: Path, place: Path, progress: Progress
 ) -> dict[str, Any]:
-    """All ablations, as plain values for results.json."""
+    """All ablations, as plain values for results.json; the overlap of top sets is that of `rows`."""
     loaded = load_model(str(model), (PAPER_SIGMA,), "cpu")
     return {
         "projection": projection(loaded, pool, queries, progress),
         "timesteps": timesteps(pool, queries, str(model), place, progress),
         "length": clip_length(loaded, progress),
-        "overlap": {name: overlap(rows[name], queries) for name in ("paper", "random") if name in rows},
+        "overlap": {name: overlap(scores, queries) for name, scores in rows.items()},
         "trackers": trackers(),
     }
 

@@ -98,7 +98,8 @@ def evaluate(
             **_counterfactuals(rows, pool, queries, model, place / "runs", effort, progress, with_ends=kind == captions[0]),
         }
         if kind == captions[0] and effort.ablations:
-            results["ablations"] = ablations.measure(rows, pool, queries, model, place, progress)
+            compared = {row: rows[row] for row in (BEST, "paper", "random") if row in rows}
+            results["ablations"] = ablations.measure(compared, pool, queries, model, place, progress)
         write_json(folder / "results.json", results)
     results["minutes"] = (time.monotonic() - began) / 60
     write_json(folder / "results.json", results)

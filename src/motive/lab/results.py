@@ -23,6 +23,8 @@ def page(results: dict[str, Any], before: str = "") -> str:
         "kind of captions, in which nothing but the video tells the motion.",
     ]
     parts += [part for kind in kinds for part in _kind(kind, results["captions"][kind], effort, results["best"])]
+    if len(kinds) > 1:
+        parts.append(f"With captions other than the first kind, gradients have at most {effort['other_draws']} draws.")
     if "ablations" in results:
         parts += _ablations(results["ablations"])
     _, heading, discussion = before.partition(DISCUSSION)
@@ -56,7 +58,7 @@ def _kind(kind: str, measured: dict[str, Any], effort: dict[str, Any], best: str
         f"## {TITLES[kind]}",
         markdown(HEAD, rows),
         *_trust(measured, effort),
-        *_ends(measured),
+        *_ends(measured, named),
         *_controls(measured, named),
         f"<details><summary>All {len(ranked)} scores</summary>\n\n{every}\n\n</details>",
     ]
@@ -74,7 +76,8 @@ HEADLINE = {
     "motion x16, kernel": "... 16 draws, kernel inverse",
     "temporal x16": "16 draws, temporal residual",
     "temporal x16, kernel": "... and kernel inverse",
-    "temporal attention x16": "16 draws, temporal residual, self-attention alone",
+    "temporal attention, pool masked x16": "16 draws, temporal residual, self-attention alone",
+    "temporal attention x16": "... and the pool unmasked: `preset: best` without kernel inverse",
     "temporal attention x64, kernel": "`preset: best` with 64 draws",
     "oracle x16": "16 draws, mask from the true displacement",
     "told the motion": "told the motion",
@@ -108,10 +111,10 @@ def _trust(measured: dict[str, Any], effort: dict[str, Any]) -> list[str]:
     return parts
 
 
-def _ends(measured: dict[str, Any]) -> list[str]:
+def _ends(measured: dict[str, Any], named: dict[str, str]) -> list[str]:
     found = measured["ends"]
     ends = [
-        [row, *(_percent(found.get(f"{way}/{row}/{end}")) for way in ("only", "without") for end in ("top", "bottom"))]
+        [named[row], *(_percent(found.get(f"{way}/{row}/{end}")) for way in ("only", "without") for end in ("top", "bottom"))]
         for row in dict.fromkeys((*END_ROWS, "random"))
         if f"only/{row}/top" in found
     ]

@@ -22,6 +22,7 @@ PAIRS = {
     "plain to motion": ("plain", "motion"),
     "plain to temporal": ("plain", "temporal"),
     "temporal attention": ("attention", "masked-attention"),
+    "temporal attention, pool masked": ("masked-attention", "masked-attention"),
 }
 """How the pool's and the queries' losses are weighted. Training minimises the plain loss, and what is asked for is the
 queries' motion: "plain to motion" takes both at their word."""

@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from motive.errors import ConfigError
-from motive.files import sha256_file
+from motive.files import sha256_file, write_atomic
 from motive.motion.alltracker_net import STRIDE, WINDOW, AllTracker, pad_to_multiple
 from motive.motion.trackers import Displacement, Frames, Tracker
 
@@ -65,8 +65,8 @@ def alltracker(
     """
     if not weights.is_file():
         raise ConfigError(f"motion.weights: {weights}: no such file; it is never downloaded, see docs/how-to.md")
-    if sha256 is not None and sha256_file(weights) != sha256.lower():
-        raise ConfigError(f"motion.weights: {weights}: its sha256 is {sha256_file(weights)}, not {sha256}")
+    if sha256 is not None and (found := sha256_file(weights)) != sha256.lower():
+        raise ConfigError(f"motion.weights: {weights}: its sha256 is {found}, not {sha256}")
     net = cache(lambda: load_network(weights, tiny).to(device, dtype).eval().requires_grad_(False))
     return partial(_displacement, net, tracks, trust)
 
@@ -103,7 +103,8 @@ def load_network(weights: Path, tiny: bool = False) -> AllTracker:
 
 def convert(weights: Path, target: Path, tiny: bool = False) -> None:
     """A published `.pth` as `.safetensors`, checked against the network."""
-    save_file({name: tensor.contiguous() for name, tensor in load_network(weights, tiny).state_dict().items()}, target)
+    state = load_network(weights, tiny).state_dict()
+    write_atomic(target, save({name: tensor.contiguous() for name, tensor in state.items()}))
 
 
 @torch.inference_mode()
@@ -142,11 +143,13 @@ def track_anchored(net: AllTracker, frames: Frames, rounds: int = ROUNDS) -> tup
     coarse = torch.zeros(2, 1, starts[-1] + WINDOW, 2, height, width, device=anchor.device)
     moved = np.zeros((count, 2, *frames.shape[1:3]), np.float32)
     seen = np.zeros_like(moved)
+    features: dict[int, Tensor] = {}
     for start in starts:
         window = slice(start, start + WINDOW)
         # The clip's last frame stands for those after its end.
         numbers = [min(n, count - 1) for n in range(start, start + WINDOW)]
-        targets = torch.cat([_features(net, video[n : n + 1]) for n in numbers])[None]
+        features = {n: features[n] if n in features else _features(net, video[n : n + 1]) for n in dict.fromkeys(numbers)}
+        targets = torch.cat([features[n] for n in numbers])[None]
         motion8, seen8, motion, logits = net.track(anchor, targets, coarse[0, :, window], coarse[1, :, window], rounds)
         coarse[:, :, window] = torch.stack([motion8, seen8])
         coarse[:, :, start + WINDOW :] = coarse[:, :, start + WINDOW - 1 : start + WINDOW]
