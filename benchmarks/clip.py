@@ -122,7 +122,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     def motive() -> None:
         read = load_file(clip_file)
-        gradient = attribute(Prepared(read["latents"], read["text"], read["mask"], facts))
+        (gradient,) = attribute([Prepared(read["latents"], read["text"], read["mask"], facts)])
         store.add_row(clip, {"status": "ok", "loss": gradient.loss}, gradient.feature.numpy())
 
     facts_of_run = {

@@ -93,8 +93,13 @@ class GradientSection(Section):
     """exact stores whole gradients; gaussian draws a dense matrix; both are for small models."""
     dim: int = Field(512, ge=1, le=8192)
     """Numbers a feature has, D'. A cosine's error is 1 / sqrt(dim)."""
+    batch: int = Field(1, ge=1, le=1024)
+    """Clips a pass, each with a feature of its own, the same to rounding; saves time where clips are small, and takes that
+    many times the memory."""
     checkpointing: bool = False
     """Recompute activations in the backward pass: a third more time, far less memory, the same numbers."""
+    offload: bool = False
+    """Keep what the backward pass needs in the computer's memory instead of the GPU's: slower, the same numbers."""
 
 
 class StoreSection(Section):

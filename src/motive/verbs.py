@@ -100,7 +100,8 @@ def index(config: Config, progress: Progress | None = None, retry_failed: bool =
         inputs = clip_preparer(config, work.model, work.prepared)
     for which, store in work.stores.items():
         attribute = clip_attributor(config, work.model, which)
-        fill_store(store, work.shards[which], work.tables[which], inputs, attribute, work.progress)
+        batch = config.gradients.batch
+        fill_store(store, work.shards[which], work.tables[which], inputs, attribute, batch, work.progress)
     work.model.free()
     return _summary(work)
 

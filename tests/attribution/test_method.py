@@ -10,6 +10,7 @@ import torch
 import motive
 from motive.attribution.features import clip_attributor
 from motive.attribution.prepare import Prepared, PreparedFolder
+from motive.attribution.store import Store
 from motive.config import Config, load_config
 from motive.errors import ConfigError, StoreError
 from motive.gradients.capture import Gradient
@@ -92,7 +93,9 @@ def test_a_mask_of_ones_and_uniform_weighting_are_the_same(pool_folder, query_fo
     assert set(results[0].clips["label"].to_pylist()) == {"static"}
 
 
-@pytest.mark.parametrize("more", [["--no-cache"], ["store.shard_size=2"], ["gradients.checkpointing=true"]])
+@pytest.mark.parametrize(
+    "more", [["--no-cache"], ["store.shard_size=2"], ["gradients.checkpointing=true"], ["gradients.offload=true"]]
+)
 def test_scores_do_not_depend_on_how_the_work_is_done(pool_folder, query_folder, tiny_wan, tmp_path, more) -> None:
     more = ["store.cache=false"] if more == ["--no-cache"] else more
     influences = []
@@ -101,6 +104,52 @@ def test_scores_do_not_depend_on_how_the_work_is_done(pool_folder, query_folder,
         index(config)
         influences.append(score(config).influence)
     assert np.array_equal(*influences)
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["preset=best", "gradients.draws=2"], ["store.shard_size=3", "gradients.checkpointing=true"]]
+)
+def test_scores_do_not_depend_on_the_batch(pool_folder, query_folder, tiny_wan, tmp_path, more) -> None:
+    (pool_folder / "broken.mp4").write_bytes(b"no video")
+    results = []
+    for batch in (1, 4):
+        out = tmp_path / str(batch)
+        config = load_config(None, settings(pool_folder, query_folder, tiny_wan, out, f"gradients.batch={batch}", *more))
+        done = index(config)
+        assert (done.pool, len(done.failed)) == (6, 1)
+        results.append(score(config))
+    (pool_folder / "broken.mp4").unlink()
+    one, other = results
+    assert abs(one.influence - other.influence).max() < 1e-4 * abs(one.influence).max()
+    for name in ("loss", "gradient_norm"):
+        assert one.clips[name].to_pylist() == pytest.approx(other.clips[name].to_pylist(), rel=1e-4)
+
+
+def test_a_run_interrupted_within_a_batch_ends_with_the_same_bytes(
+    pool_folder, query_folder, tiny_wan, tmp_path, monkeypatch
+) -> None:
+    whole, broken = (
+        load_config(None, settings(pool_folder, query_folder, tiny_wan, tmp_path / name, "gradients.batch=4"))
+        for name in ("whole", "broken")
+    )
+    index(whole)
+    written: list[object] = []
+    add_row = Store.add_row
+
+    def add_two_rows(*row: object) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(add_row(*row))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "add_row", add_two_rows)
+        with pytest.raises(KeyboardInterrupt):
+            index(broken)
+    assert len(list((broken.out / "pool" / "rows").iterdir())) == 2
+    index(broken)
+    one, other = ({file.name: file.read_bytes() for file in (c.out / "pool" / "shards").iterdir()} for c in (whole, broken))
+    assert one == other
+    assert len(one) == 1
 
 
 def test_scores_do_not_depend_on_the_order_of_the_pool(pool_folder, query_folder, tiny_wan, tmp_path) -> None:
@@ -156,7 +205,7 @@ def test_prepared_inputs_come_back_as_they_were(pool_folder, query_folder, tiny_
     assert 0 <= prepared.mask.min() <= prepared.mask.max() <= 1
     assert prepared.facts.label == "moving"
     model = load_model(config.model.path, config.gradients.sigmas, "cpu")
-    assert clip_attributor(config, model, "pool")(prepared).feature.norm() == pytest.approx(1)
+    assert attributed(model, prepared, tmp_path).feature.norm() == pytest.approx(1)
 
 
 def test_the_public_names_are_the_verbs() -> None:
@@ -183,7 +232,13 @@ def moving(pool_folder, query_folder, tiny_wan, tmp_path_factory) -> Prepared:
 
 def attributed(model: VideoModel, prepared: Prepared, tmp_path: Path, *more: str) -> Gradient:
     config = load_config(None, settings(tmp_path, tmp_path, tmp_path, tmp_path, "gradients.projector=exact", *more))
-    return clip_attributor(config, model, "pool")(prepared)
+    return features_of(config, model, "pool", [prepared])[0]
+
+
+def features_of(config: Config, model: VideoModel, which: str, clips: list[Prepared]) -> list[Gradient]:
+    found = clip_attributor(config, model, which)(clips)
+    assert all(isinstance(gradient, Gradient) for gradient in found)
+    return [gradient for gradient in found if isinstance(gradient, Gradient)]
 
 
 def true_gradients(model: VideoModel, prepared: Prepared, sigmas: list[float], temporal: bool = False) -> list[np.ndarray]:
@@ -281,9 +336,9 @@ def test_weighting_the_queries_alone_gives_clips_the_plain_gradient_and_queries_
         name: load_config(None, settings(tmp_path, tmp_path, tmp_path, tmp_path, f"gradients.weighting={name}"))
         for name in both
     }
-    as_clip, as_query = (clip_attributor(configs["queries"], model, which)(moving).feature for which in ("pool", "queries"))
-    assert torch.equal(as_clip, clip_attributor(configs["uniform"], model, "pool")(moving).feature)
-    assert torch.equal(as_query, clip_attributor(configs["motion"], model, "queries")(moving).feature)
+    as_clip, as_query = (features_of(configs["queries"], model, which, [moving])[0].feature for which in ("pool", "queries"))
+    assert torch.equal(as_clip, features_of(configs["uniform"], model, "pool", [moving])[0].feature)
+    assert torch.equal(as_query, features_of(configs["motion"], model, "queries", [moving])[0].feature)
     assert not torch.equal(as_clip, as_query)
 
 

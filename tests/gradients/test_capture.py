@@ -8,6 +8,7 @@ from torch import nn
 from motive.errors import ClipError, ConfigError
 from motive.gradients.capture import Gradient, choose_parameters, mean_direction, project_gradient, squared_norm
 from motive.gradients.loss import clip_loss, motion_loss, shared_noise, temporal_residual
+from motive.gradients.offload import offloaded
 from motive.gradients.projection import Exact, Fastfood
 from tests.reference import method
 
@@ -108,6 +109,60 @@ def test_checkpointing_gives_the_same_gradient(model, inputs) -> None:
     recomputed = project_gradient(model.denoiser, projector, loss)
     assert torch.equal(plain.feature, recomputed.feature)
     assert plain.norm == recomputed.norm
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_offloading_gives_the_same_gradient(model, inputs, checkpointing) -> None:
+    latents, text, mask, noise = inputs
+    projector = exact(model.denoiser)
+    loss = [lambda: clip_loss(model, latents, text, mask, noise, 0.75)]
+    plain = project_gradient(model.denoiser, projector, loss)
+    if checkpointing:
+        model.denoiser.enable_gradient_checkpointing()
+    with offloaded(model.denoiser):
+        moved = project_gradient(model.denoiser, projector, loss)
+    assert torch.equal(plain.feature, moved.feature)
+
+
+def test_offloading_moves_activations_and_leaves_weights_where_they_are() -> None:
+    layer = nn.Linear(3, 3)
+    with offloaded(layer):
+        inner = layer(torch.randn(2, 3, requires_grad=True))
+        outer = inner.sin()
+    weight, activation = inner.grad_fn._saved_mat2, outer.grad_fn._saved_self
+    assert weight.untyped_storage().data_ptr() == layer.weight.untyped_storage().data_ptr()
+    assert activation.untyped_storage().data_ptr() != inner.untyped_storage().data_ptr()
+    assert torch.equal(activation, inner)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_compiled_denoiser_gives_the_same_gradient(model, inputs, checkpointing) -> None:
+    latents, text, mask, noise = inputs
+    projector = exact(model.denoiser)
+    loss = [lambda: clip_loss(model, latents, text, mask, noise, 0.75)]
+    plain = project_gradient(model.denoiser, projector, loss)
+    if checkpointing:
+        model.denoiser.enable_gradient_checkpointing()
+    # Traced as for any compiler, but run by torch itself: what capture meets is the compiled graph's backward pass.
+    model.denoiser.compile_repeated_blocks(backend="aot_eager")
+    compiled = project_gradient(model.denoiser, projector, loss)
+    assert abs(plain.feature - compiled.feature).max() < 1e-6
+    assert compiled.norm == pytest.approx(plain.norm, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+def test_autocast_moves_the_gradient_by_its_own_rounding_only(model, inputs) -> None:
+    latents, text, mask, noise = inputs
+    projector = exact(model.denoiser)
+    loss = [lambda: clip_loss(model, latents, text, mask, noise, 0.75)]
+    plain = project_gradient(model.denoiser, projector, loss)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = project_gradient(model.denoiser, projector, loss)
+        clip_loss(model, latents, text, mask, noise, 0.75).backward()
+    gradient = torch.cat([p.grad.flatten() for _, p in sorted(model.denoiser.named_parameters())])
+    assert torch.allclose(cast.feature, gradient / gradient.norm(), atol=1e-6)
+    assert 0.95 < plain.feature @ cast.feature < 1
 
 
 def test_a_tied_parameter_counts_once_with_both_its_uses() -> None:

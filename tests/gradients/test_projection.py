@@ -77,7 +77,8 @@ def test_one_block_meets_exactly_the_fastfood_matrix() -> None:
     dim, projector = 5, Fastfood(5, 11, CPU)
     rng = np.random.default_rng(0)
     small = rng.standard_normal(1000)
-    ((sign, shift),) = projector._layout("w", 1)
+    layout = projector._layout("w", 1)
+    (sign,), (shift,) = layout.signs, layout.shifts
     block = np.zeros(projector.block)
     block[:1000] = small
     # The projector signs first and shifts then; the matrix has the signs inside, so they are taken out here.
@@ -98,6 +99,33 @@ def test_projection_is_linear_and_free_of_order(make) -> None:
     one, other = project(make(), first), project(make(), second)
     assert project(make(), reordered) == pytest.approx(one, rel=1e-5, abs=1e-5)
     assert project(make(), both) == pytest.approx(2 * one - 3 * other, rel=1e-4, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Fastfood(64, 5, CPU), lambda: Gaussian(64, 5, CPU), lambda: Exact({"a": 800_000, "b": 12})]
+)
+def test_gradients_given_together_are_projected_each_on_its_own(make) -> None:
+    torch.manual_seed(0)
+    several = {"a": torch.randn(3, 200, 4000).bfloat16(), "b": torch.randn(3, 3, 2, 2)}
+    projector = make()
+    accumulators = torch.zeros(3, projector.width)
+    for name, gradients in several.items():
+        projector.add(accumulators, name, gradients)
+    found = projector.finish(accumulators)
+    for n, row in enumerate(found):
+        one = project(make(), {name: gradients[n] for name, gradients in several.items()})
+        assert row.double().numpy() == pytest.approx(one, rel=1e-4, abs=1e-3)
+
+
+def test_the_way_blocks_are_added_up_on_a_gpu_gives_the_same_sum() -> None:
+    torch.manual_seed(0)
+    gradient = torch.randn(2, 6_000_123)
+    on_cpu, as_on_gpu = Fastfood(64, 5, CPU), Fastfood(64, 5, CPU)
+    as_on_gpu.chunk, as_on_gpu._add_chunk = 64, as_on_gpu._gather_blocks
+    one, other = (torch.zeros(2, on_cpu.width) for _ in range(2))
+    on_cpu.add(one, "w", gradient)
+    as_on_gpu.add(other, "w", gradient)
+    assert torch.allclose(on_cpu.finish(one), as_on_gpu.finish(other), rtol=1e-4, atol=1e-2)
 
 
 def test_the_same_seed_and_name_give_the_same_projection_and_others_do_not() -> None:

@@ -146,13 +146,7 @@ def test_a_caption_is_cut_to_the_tokens_that_the_folder_was_trained_with(tiny_wa
     assert torch.allclose(model.encode_text([short])[0], plain.encode_text([short])[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("per_token", [False, True])
-def test_every_clip_of_a_batch_may_have_a_noise_level_of_its_own(tiny_wan, tmp_path, per_token) -> None:
-    folder = tmp_path / "wan"
-    shutil.copytree(tiny_wan, folder)
-    index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps(index | {"expand_timesteps": per_token}))
-    model = load_model(str(folder), [0.75], "cpu")
+def test_every_clip_of_a_batch_may_have_a_noise_level_of_its_own(model) -> None:
     torch.manual_seed(0)
     latents, noise = torch.randn(3, 16, 3, 4, 6), torch.randn(3, 16, 3, 4, 6)
     text = model.encode_text(["a disc", "a square moves left", ""])
@@ -166,20 +160,21 @@ def test_every_clip_of_a_batch_may_have_a_noise_level_of_its_own(tiny_wan, tmp_p
         assert not torch.allclose(together[n], model.error(latents, text, noise, sigmas[n - 1])[n], atol=1e-2)
 
 
-def test_wan_2_2_gets_a_timestep_for_every_token(tiny_wan, tmp_path) -> None:
+def test_one_time_for_a_clip_is_the_prediction_with_that_time_for_every_token_as_wan_2_2_takes_it(tiny_wan, tmp_path) -> None:
     folder = tmp_path / "ti2v"
     shutil.copytree(tiny_wan, folder)
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"expand_timesteps": True}))
-    model, plain = (load_model(str(place), [0.75], "cpu") for place in (folder, tiny_wan))
-    seen = []
-    model.denoiser.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
-    latents, noise = torch.randn(1, 16, 3, 4, 6), torch.randn(1, 16, 3, 4, 6)
-    text = plain.encode_text(["a disc"])
-    error = model.error(latents, text, noise, 0.75)
-    assert seen[0].shape == (1, 3 * 2 * 3)
-    # The same time everywhere is the same prediction.
-    assert torch.allclose(error, plain.error(latents, text, noise, 0.75), atol=1e-4)
+    model = load_model(str(folder), [0.75], "cpu")
+    torch.manual_seed(0)
+    latents, noise, sigmas = torch.randn(2, 16, 3, 4, 6), torch.randn(2, 16, 3, 4, 6), torch.tensor([0.75, 0.3])
+    text = model.encode_text(["a disc", "a square"])
+    error = model.error(latents, text, noise, sigmas)
+    level = sigmas.view(-1, 1, 1, 1, 1)
+    padded = torch.stack([torch.nn.functional.pad(row, (0, 0, 0, model.text_tokens - len(row))) for row in text])
+    tokens = (1000 * sigmas)[:, None].expand(-1, 3 * 2 * 3)
+    prediction = model.denoiser((1 - level) * latents + level * noise, tokens, padded, return_dict=False)[0]
+    assert torch.allclose(error, prediction - (noise - latents), atol=1e-4)
 
 
 def test_wan_2_2_a14b_uses_the_denoiser_of_the_noise_level(tiny_wan, tmp_path) -> None:

@@ -1,33 +1,38 @@
 """The main loop: prepared clips in, rows of the feature store out (METHOD.md 2)."""
 
+import contextlib
 import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from motive.attribution.prepare import Prepare, Prepared
 from motive.attribution.store import Row, Shard, Store
 from motive.config import Config
 from motive.errors import ClipError, LeftOutError, ModelError
+from motive.gradients.batch import project_gradients
 from motive.gradients.capture import Gradient, choose_parameters, mean_direction, project_gradient
-from motive.gradients.loss import clip_loss, shared_noise, temporal_residual
+from motive.gradients.loss import clip_losses, shared_noise, temporal_residual
+from motive.gradients.offload import offloaded
 from motive.gradients.projection import PROJECTION_VERSION, Exact, Projector, make_projector
 from motive.models.base import VideoModel
 from motive.progress import Progress, duration
 from motive.seeds import STREAM_VERSION
 from motive.video.table import Clip
 
-Attribute = Callable[[Prepared], Gradient]
-"""Gives a prepared clip's feature, or raises ClipError."""
+Attribute = Callable[[Sequence[Prepared]], list[Gradient | ClipError]]
+"""Gives each prepared clip's feature, or the reason why it has none."""
 
 
 def feature_fingerprint(config: Config, model: VideoModel, prepared: dict[str, object]) -> dict[str, object]:
     """Everything that a feature depends on, `prepared` (how clips are prepared) included."""
-    gradients = config.gradients.model_dump(mode="json", exclude={"checkpointing", "dim"})
+    gradients = config.gradients.model_dump(mode="json", exclude={"batch", "checkpointing", "offload", "dim"})
     return {
         "prepared": prepared,
         "model": model.fingerprint("denoiser") | {"trained": model.trained},
@@ -44,7 +49,10 @@ def feature_dim(config: Config, model: VideoModel) -> int:
 
 
 def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
-    """A function from a prepared clip of "pool" or "queries" to its feature; the denoiser is loaded at its first call."""
+    """A function from prepared clips of "pool" or "queries" to their features; the denoiser is loaded at its first call.
+
+    Clips given together share their passes through the model if `gradients.batch` is more than one.
+    """
     options, video = config.gradients, config.video
     draws = len(options.sigmas) if options.draws is None else options.draws
     masked = options.weighting == "motion" or (options.weighting == "queries" and which == "queries")
@@ -59,17 +67,26 @@ def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
         shape = model.latent_shape(video.frames, video.height, video.width)
         return denoiser, projector, [shared_noise(config.seed, shape, draw) for draw in range(draws)]
 
-    def attribute(prepared: Prepared) -> Gradient:
+    def attribute(clips: Sequence[Prepared]) -> list[Gradient | ClipError]:
         denoiser, projector, noises = ready()
-        mask = prepared.mask if masked else torch.ones_like(prepared.mask)
+        latents, texts = [clip.latents for clip in clips], [clip.text for clip in clips]
+        masks = [clip.mask if masked else torch.ones_like(clip.mask) for clip in clips]
         losses = [
-            functools.partial(clip_loss, model, prepared.latents, prepared.text, mask, noise, sigma, residual)
+            functools.partial(clip_losses, model, latents, texts, masks, noise, sigma, residual)
             for noise, sigma in zip(noises, itertools.cycle(options.sigmas), strict=False)
         ]
+
+        def project(some: Sequence[Callable[[], Tensor]]) -> list[Gradient | ClipError]:
+            if options.batch > 1:
+                return project_gradients(denoiser, projector, some, len(clips))
+            alone = [functools.partial(_first, loss) for loss in some]
+            return [_or_error(lambda: project_gradient(denoiser, projector, alone))]
+
         try:
-            if options.average == "directions":
-                return mean_direction([project_gradient(denoiser, projector, [loss]) for loss in losses])
-            return project_gradient(denoiser, projector, losses)
+            with offloaded(denoiser) if options.offload else contextlib.nullcontext():
+                if options.average == "gradients":
+                    return project(losses)
+                return [_mean(each) for each in zip(*(project([loss]) for loss in losses), strict=True)]
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"{model.device} is out of memory; try gradients.checkpointing=true, or model.dtype=bfloat16 or smaller "
@@ -77,6 +94,24 @@ def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
             ) from error
 
     return attribute
+
+
+def _first(losses: Callable[[], Tensor]) -> Tensor:
+    return losses()[0]
+
+
+def _mean(draws: Sequence[Gradient | ClipError]) -> Gradient | ClipError:
+    """The mean direction of one clip's draws, or the first draw's error."""
+    whole = [draw for draw in draws if isinstance(draw, Gradient)]
+    errors = [draw for draw in draws if isinstance(draw, ClipError)]
+    return errors[0] if errors else _or_error(lambda: mean_direction(whole))
+
+
+def _or_error(make: Callable[[], Gradient]) -> Gradient | ClipError:
+    try:
+        return make()
+    except ClipError as error:
+        return error
 
 
 def _denoiser(config: Config, model: VideoModel) -> nn.Module:
@@ -90,35 +125,63 @@ def _sizes(denoiser: nn.Module) -> dict[str, int]:
 
 
 def fill_store(
-    store: Store, shards: Sequence[Shard], clips: Iterable[Clip], inputs: Prepare, attribute: Attribute, progress: Progress
+    store: Store,
+    shards: Sequence[Shard],
+    clips: Iterable[Clip],
+    inputs: Prepare,
+    attribute: Attribute,
+    batch: int,
+    progress: Progress,
 ) -> None:
-    """Make the planned `shards` of `clips`. A clip that raises ClipError gets a row with the reason."""
+    """Make the planned `shards` of `clips`, `batch` clips at a time. A clip that has no feature gets a row with the reason.
+
+    Batches are cut from a shard's plan alone, and made whole even if some of their rows are there: so an interrupted run
+    ends with the same bytes.
+    """
     by_id = {clip.id: clip for clip in clips}
-    todo = {clip.id for shard in shards for clip in map(by_id.__getitem__, shard.ids) if not store.has_row(clip)}
+    plan = [(shard, _batches([by_id[name] for name in shard.ids], batch)) for shard in shards]
+    plan = [(shard, [some for some in batches if not all(map(store.has_row, some))]) for shard, batches in plan]
+    todo = sum(len(some) for _, batches in plan for some in batches)
     timed = 0
-    with progress.steps(f"attributing {store.folder.name}", len(todo)) as step:
-        for shard in shards:
-            for clip in (by_id[name] for name in shard.ids if name in todo):
+    with progress.steps(f"attributing {store.folder.name}", todo) as step:
+        for shard, batches in plan:
+            for some in batches:
                 begin = time.monotonic()
-                row, gradient = _attributed(clip, inputs, attribute)
-                store.add_row(clip, row, None if gradient is None else gradient.feature.numpy())
-                step()
-                timed += gradient is not None
-                if timed == 2 and gradient is not None:  # the first one also loads the model
-                    each = time.monotonic() - begin
-                    whole = duration(each * len(todo))
-                    progress.say(f"attributing {len(todo)} clips takes about {whole}, {duration(each)} each")
+                rows = _attributed(some, inputs, attribute)
+                for clip, (row, feature) in zip(some, rows, strict=True):
+                    store.add_row(clip, row, feature)
+                    step()
+                timed += any(feature is not None for _, feature in rows)
+                if timed == 2:  # the first one also loads the model
+                    each = (time.monotonic() - begin) / len(some)
+                    progress.say(f"attributing {todo} clips takes about {duration(each * todo)}, {duration(each)} each")
+                    timed += 1
             store.finish(shard)
 
 
-def _attributed(clip: Clip, inputs: Prepare, attribute: Attribute) -> tuple[Row, Gradient | None]:
-    facts: Row = {}
+def _batches(clips: Sequence[Clip], size: int) -> list[Sequence[Clip]]:
+    return [clips[first : first + size] for first in range(0, len(clips), size)]
+
+
+def _attributed(clips: Sequence[Clip], inputs: Prepare, attribute: Attribute) -> list[tuple[Row, NDArray[np.float32] | None]]:
+    """Each clip's row and feature."""
+    given = [_prepared(clip, inputs) for clip in clips]
+    usable = [prepared for prepared in given if isinstance(prepared, Prepared)]
+    found = iter(attribute(usable) if usable else [])
+    return [_row(prepared, next(found) if isinstance(prepared, Prepared) else prepared) for prepared in given]
+
+
+def _prepared(clip: Clip, inputs: Prepare) -> Prepared | ClipError:
     try:
-        prepared = inputs(clip)
-        facts = asdict(prepared.facts)
-        gradient = attribute(prepared)
+        return inputs(clip)
     except ClipError as error:
-        status = "left-out" if isinstance(error, LeftOutError) else "failed"
-        return facts | {"status": status, "reason": str(error)}, None
-    measured = {"loss": gradient.loss, "gradient_norm": gradient.norm, "projected_norm": gradient.projected_norm}
-    return facts | measured | {"status": "ok", "reason": None}, gradient
+        return error
+
+
+def _row(prepared: Prepared | ClipError, found: Gradient | ClipError) -> tuple[Row, NDArray[np.float32] | None]:
+    facts: Row = asdict(prepared.facts) if isinstance(prepared, Prepared) else {}
+    if isinstance(found, ClipError):
+        status = "left-out" if isinstance(found, LeftOutError) else "failed"
+        return facts | {"status": status, "reason": str(found)}, None
+    measured = {"loss": found.loss, "gradient_norm": found.norm, "projected_norm": found.projected_norm}
+    return facts | measured | {"status": "ok", "reason": None}, found.feature.numpy()

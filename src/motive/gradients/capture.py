@@ -5,6 +5,7 @@ whole gradient never exists at once, and a clip needs less memory than an ordina
 """
 
 import fnmatch
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,20 +41,25 @@ def project_gradient(denoiser: nn.Module, projector: Projector, losses: Sequence
     device = next(denoiser.parameters()).device
     accumulator = torch.zeros(projector.width, device=device)
     squares = torch.zeros((), dtype=torch.float64, device=device)
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=device)
     with _folding(denoiser, projector, accumulator, squares):
         for loss in losses:
             value = loss()
             (value / len(losses)).backward()
-            total += float(value.detach())
-    projected = projector.finish(accumulator).double().cpu()
+            total += value.detach()
+    # The one wait for the device: until here everything was only queued.
+    return direction(projector.finish(accumulator), float(squares.sqrt()) * len(losses) ** 0.5, float(total) / len(losses))
+
+
+def direction(projected: Tensor, norm: float, loss: float) -> Gradient:
+    """The Gradient of P g [D'], |g| and the loss; raises ClipError if they are not finite, or P g is zero."""
+    projected = projected.double().cpu()
     length = float(projected.norm())
-    norm = float(squares.sqrt()) * len(losses) ** 0.5
-    if not torch.tensor([total, length, norm]).isfinite().all():
-        raise ClipError(f"its gradient is not finite (loss {total / len(losses):g}): a broken clip, or overflow in the model")
+    if not np.isfinite([loss, length, norm]).all():
+        raise ClipError(f"its gradient is not finite (loss {loss:g}): a broken clip, or overflow in the model")
     if length == 0.0:
         raise ClipError("its gradient is zero: the loss does not depend on the model here (is the mask empty?)")
-    return Gradient((projected / length).float(), length, norm, total / len(losses))
+    return Gradient((projected / length).float(), length, norm, loss)
 
 
 def mean_direction(gradients: Sequence[Gradient]) -> Gradient:
@@ -93,13 +99,15 @@ def fitting_names(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     return set().union(*fitting.values())
 
 
-def squared_norm(gradient: Tensor) -> Tensor:
-    """|gradient|^2, a float64 scalar, in one pass and without a copy of its size.
+def squared_norm(gradient: Tensor, leading: int = 0) -> Tensor:
+    """|gradient|^2, float64, in one pass and without a copy of its size; one for each index of its first `leading` axes.
 
-    Piece by piece: one float32 norm of millions of numbers is wrong in the fourth digit.
+    Row by row: one float32 norm of millions of numbers is wrong in the fourth digit.
     """
-    pieces = gradient.detach().reshape(-1).split(1 << 20)
-    return torch.stack([piece.float().square().sum() for piece in pieces]).double().sum()
+    pieces = gradient.detach().flatten(leading).split(1 << 20, dim=-1)
+    rows = (piece.float().unflatten(-1, (-1, math.gcd(piece.shape[-1], 1 << 12))) for piece in pieces)
+    norms = [torch.linalg.vector_norm(row, dim=-1).double() for row in rows]
+    return torch.stack([norm.square().sum(dim=-1) for norm in norms]).sum(dim=0)
 
 
 @contextmanager

@@ -41,11 +41,25 @@ def clip_loss(
     sigma: float,
     residual: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """L_mot of one clip at one noise level, a scalar with its graph.
+    """L_mot of one clip at one noise level, a scalar with its graph; arguments as those of `clip_losses`, of one clip."""
+    return clip_losses(model, [latents], [text], [mask], noise, sigma, residual)[0]
 
-    latents, noise [C, f, h, w]; text [tokens, dim]; mask [f, h, w]; all on any device. residual: what of the error
-    counts, such as `temporal_residual`; all of it if None.
+
+def clip_losses(
+    model: VideoModel,
+    latents: Sequence[Tensor],
+    text: Sequence[Tensor],
+    mask: Sequence[Tensor],
+    noise: Tensor,
+    sigma: float,
+    residual: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """L_mot of each of B clips at one noise level, [B] with its graph, from one forward pass.
+
+    latents: [C, f, h, w] each; text: [tokens, dim] each; mask: [f, h, w] each; noise [C, f, h, w], the same for all; on
+    any device. residual: what of the error counts, such as `temporal_residual`; all of it if None.
     """
-    latents, noise, mask, text = (tensor.to(model.device)[None] for tensor in (latents, noise, mask, text))
-    error = model.error(latents, [text[0]], noise, sigma)
-    return motion_loss(error if residual is None else residual(error), mask)[0]
+    given, weight = (torch.stack(list(part)).to(model.device) for part in (latents, mask))
+    embeddings = [embedding.to(model.device) for embedding in text]
+    error = model.error(given, embeddings, noise.to(model.device).expand_as(given), sigma)
+    return motion_loss(error if residual is None else residual(error), weight)

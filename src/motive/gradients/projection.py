@@ -5,6 +5,7 @@ accumulator; `finish` turns the accumulator into the feature. No projector store
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -21,7 +22,10 @@ ProjectorName = Literal["fastfood", "gaussian", "exact"]
 
 
 class Projector(Protocol):
-    """P, as a sum over parameters: P g = finish(sum over names of add(name, g_name))."""
+    """P, as a sum over parameters: P g = finish(sum over names of add(name, g_name)).
+
+    Accumulators and gradients may have leading axes, the same ones: several gradients, each projected on its own.
+    """
 
     dim: int
     """Length of a feature, D'."""
@@ -29,11 +33,11 @@ class Projector(Protocol):
     """Length of the float32 accumulator that `add` fills."""
 
     def add(self, accumulator: Tensor, name: str, gradient: Tensor) -> None:
-        """Add parameter `name`'s part to `accumulator` [width]; linear in `gradient`, which may be of any shape and dtype."""
+        """Add parameter `name`'s part to `accumulator` [..., width]; linear in `gradient` [..., any shape], of any dtype."""
         ...
 
     def finish(self, accumulator: Tensor) -> Tensor:
-        """The feature P g, float32 [dim], of an accumulator."""
+        """The feature P g, float32 [..., dim], of an accumulator."""
         ...
 
 
@@ -54,9 +58,11 @@ class Fastfood:
         if not 1 <= dim <= self.block // 8:
             raise ConfigError(f"gradients.dim is {dim}; fastfood gives 1 to {self.block // 8} dimensions")
         self.dim, self.seed = dim, seed
+        # Blocks at once: few enough for a core's cache, or enough to be worth a kernel.
+        self.chunk, self._add_chunk = (8, self._add_blocks) if device.type == "cpu" else (64, self._gather_blocks)
         # Twice a block: a shifted block is added where it falls, and `finish` folds the overhang back.
         self.width = 2 * self.block
-        self._layouts: dict[str, list[tuple[float, int]]] = {}
+        self._layouts: dict[str, _Layout] = {}
         draw = stream(seed, "fastfood", PROJECTION_VERSION)
         length = self.block
         self.signs = _signs(draw, length).to(device)
@@ -67,29 +73,63 @@ class Fastfood:
         # H is unnormalised: the first one lengthens what it meets by sqrt(L), which is taken back here.
         self.rows = torch.from_numpy((rows / np.sqrt(length * dim)).astype(np.float32)).to(device)
         self.hadamard = _hadamard(256).to(device)
+        self.positions = torch.arange(length, device=device)
 
     def add(self, accumulator: Tensor, name: str, gradient: Tensor) -> None:
-        flat = gradient.detach().reshape(-1)
-        layout = self._layout(name, -(-flat.numel() // self.block))
-        for part, (sign, shift) in zip(flat.split(self.block), layout, strict=True):
-            size = part.numel()
-            accumulator[shift : shift + size].addcmul_(part.float(), self.signs[:size], value=sign)
+        flat = _flat(gradient, accumulator)
+        size = flat.shape[-1]
+        layout = self._layout(name, -(-size // self.block))
+        whole = size // self.block
+        for first in range(0, whole, self.chunk):
+            some = slice(first, min(first + self.chunk, whole))
+            blocks = flat[..., some.start * self.block : some.stop * self.block].float().unflatten(-1, (-1, self.block))
+            self._add_chunk(accumulator, blocks, layout, some)
+        if whole < len(layout.shifts):
+            rest, shift = flat[..., whole * self.block :].float(), layout.shifts[whole]
+            length = rest.shape[-1]
+            accumulator[..., shift : shift + length].addcmul_(rest, self.signs[:length], value=layout.signs[whole])
+
+    def _add_blocks(self, accumulator: Tensor, blocks: Tensor, layout: "_Layout", some: slice) -> None:
+        """One block after the other: a block and the accumulator fit into a core's cache."""
+        places = accumulator.unfold(-1, self.block, 1)
+        torch._foreach_addcmul_(
+            [places.select(-2, shift) for shift in layout.shifts[some]],
+            list(blocks.unbind(-2)),
+            [self.signs.expand_as(blocks.select(-2, 0))] * blocks.shape[-2],
+            layout.signs[some],
+        )
+
+    def _gather_blocks(self, accumulator: Tensor, blocks: Tensor, layout: "_Layout", some: slice) -> None:
+        """The same sum, in one fixed order, with the shifts undone by one gather: a few large kernels and no wait for the
+        device, where a block each would be tens of thousands of small kernels a clip."""
+        source = ((self.positions - layout.table[1, some, None]) % self.block).expand_as(blocks)
+        accumulator[..., : self.block] += layout.table[0, some].float() @ (blocks * self.signs).gather(-1, source)
 
     def finish(self, accumulator: Tensor) -> Tensor:
-        y = accumulator[: self.block] + accumulator[self.block :]
-        y = self._transform(y)[self.permutation] * self.gaussian
-        return self._transform(y)[: self.dim] * self.rows
+        y = accumulator[..., : self.block] + accumulator[..., self.block :]
+        y = self._transform(y)[..., self.permutation] * self.gaussian
+        return self._transform(y)[..., : self.dim] * self.rows
 
     def _transform(self, y: Tensor) -> Tensor:
         """H y, the Walsh-Hadamard transform: H of 2^16 is H256 (x) H256, two products of 256 x 256 matrices."""
-        return (self.hadamard @ y.view(256, 256) @ self.hadamard).reshape(-1)
+        return (self.hadamard @ y.unflatten(-1, (256, 256)) @ self.hadamard).flatten(-2)
 
-    def _layout(self, name: str, blocks: int) -> list[tuple[float, int]]:
-        """Sign and shift of each block of parameter `name`."""
-        if len(self._layouts.get(name, ())) != blocks:
+    def _layout(self, name: str, blocks: int) -> "_Layout":
+        if name not in self._layouts or len(self._layouts[name].shifts) != blocks:
             words = stream(self.seed, "fastfood", PROJECTION_VERSION, "blocks", name).integers(0, 2 * self.block, blocks)
-            self._layouts[name] = [(1.0 - 2.0 * (word & 1), word >> 1) for word in words.tolist()]
+            signs, shifts = 1 - 2 * (words & 1), words >> 1
+            table = torch.from_numpy(np.stack([signs, shifts])).to(self.signs.device)
+            self._layouts[name] = _Layout(signs.astype(float).tolist(), shifts.tolist(), table)
         return self._layouts[name]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Sign and shift of each block of a parameter; table: both as int64 [2, blocks], on the device."""
+
+    signs: list[float]
+    shifts: list[int]
+    table: Tensor
 
 
 class Gaussian:
@@ -102,9 +142,9 @@ class Gaussian:
         self.seed, self.device = seed, device
 
     def add(self, accumulator: Tensor, name: str, gradient: Tensor) -> None:
-        for index, part in enumerate(gradient.detach().reshape(-1).float().split(self.block)):
+        for index, part in enumerate(_flat(gradient, accumulator).float().split(self.block, dim=-1)):
             draw = stream(self.seed, "gaussian", PROJECTION_VERSION, name, index)
-            matrix = draw.standard_normal((self.block, self.dim), dtype=np.float32)[: part.numel()]
+            matrix = draw.standard_normal((self.block, self.dim), dtype=np.float32)[: part.shape[-1]]
             accumulator += part @ torch.from_numpy(matrix).to(self.device)
 
     def finish(self, accumulator: Tensor) -> Tensor:
@@ -125,7 +165,7 @@ class Exact:
         self.places = {name: slice(end - sizes[name], end) for name, end in zip(names, ends, strict=True)}
 
     def add(self, accumulator: Tensor, name: str, gradient: Tensor) -> None:
-        accumulator[self.places[name]] += gradient.detach().reshape(-1).float()
+        accumulator[..., self.places[name]] += _flat(gradient, accumulator).float()
 
     def finish(self, accumulator: Tensor) -> Tensor:
         return accumulator.clone()
@@ -139,6 +179,11 @@ def make_projector(name: ProjectorName, dim: int, seed: int, sizes: Mapping[str,
         "exact": lambda: Exact(sizes),
     }
     return makers[name]()
+
+
+def _flat(gradient: Tensor, accumulator: Tensor) -> Tensor:
+    """`gradient` with its own axes as one, after those that `accumulator` leads with."""
+    return gradient.detach().reshape(*accumulator.shape[:-1], -1)
 
 
 def _signs(draw: np.random.Generator, length: int) -> Tensor:

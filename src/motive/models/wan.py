@@ -35,7 +35,6 @@ class WanModel:
         self.folder, self.device, self.dtype = folder, device, dtype
         index = read_config(folder / "model_index.json")
         self.trained = not (folder / "UNTRAINED").exists()
-        self.per_token_timesteps = bool(index.get("expand_timesteps"))
         self.denoiser_part = _denoiser_part(index, sigmas)
         vae = read_config(folder / "vae" / "config.json")
         self.latent_channels: int = vae.get("z_dim", 16)
@@ -91,7 +90,11 @@ class WanModel:
         return states[0, : int(tokens.attention_mask.sum())].cpu().clone()
 
     def error(self, latents: Tensor, text: Sequence[Tensor], noise: Tensor, sigma: float | Tensor) -> Tensor:
-        """Flow matching: z = (1 - sigma) h + sigma eps, target eps - h (METHOD.md 1)."""
+        """Flow matching: z = (1 - sigma) h + sigma eps, target eps - h (METHOD.md 1).
+
+        Wan 2.2 TI2V (expand_timesteps) can take a time for every token, for the sake of a given first frame. Without one
+        all tokens of a clip have the same, and one for each clip gives the same prediction in far less memory.
+        """
         denoiser: Any = self.denoiser
         # Not the model's or its first parameter's: some parts of a bfloat16 Wan stay in float32.
         dtype = denoiser.patch_embedding.weight.dtype
@@ -100,9 +103,6 @@ class WanModel:
         timestep = (level * TRAIN_TIMESTEPS).float()
         level = level.float().view(-1, 1, 1, 1, 1)
         noisy = (1 - level) * latents + level * noise
-        if self.per_token_timesteps:
-            tokens = int(np.prod([size // p for size, p in zip(latents.shape[2:], self.patch, strict=True)]))
-            timestep = timestep[:, None].expand(-1, tokens)
         padded = torch.zeros(len(text), self.text_tokens, text[0].shape[-1], dtype=dtype, device=latents.device)
         for row, embedding in zip(padded, text, strict=True):
             row[: len(embedding)] = embedding
