@@ -87,8 +87,8 @@ class GradientSection(Section):
     error: Literal["whole", "temporal"] = "whole"
     """whole: the denoiser's error as it is (paper); temporal: its deviation from its own mean over time, where looks cancel."""
     parameters: tuple[str, ...] = Field(("*",), min_length=1)
-    """Which parameters of the denoiser count, as patterns of their names. By default all (paper); in Wan "*.attn1.*" are those
-    of self-attention, where frames see each other."""
+    """Which parameters of the denoiser count, as patterns of their names or by depth, "last:10 blocks". By default all
+    (paper); in Wan "*.attn1.*" are those of self-attention, where frames see each other."""
     projector: Literal["fastfood", "gaussian", "exact"] = "fastfood"
     """exact stores whole gradients; gaussian draws a dense matrix; both are for small models."""
     dim: int = Field(512, ge=1, le=8192)

@@ -34,7 +34,7 @@ from motive.attribution.store import Row, Shard, Store
 from motive.config import Config, differences, dump_config
 from motive.errors import ClipError, ConfigError, StoreError
 from motive.files import read_jsonl, write_atomic
-from motive.gradients.capture import fitting_names
+from motive.gradients.parameters import fitting_names
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
 from motive.progress import Progress, Silent

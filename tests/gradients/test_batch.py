@@ -7,8 +7,9 @@ from torch import nn
 
 from motive.errors import ClipError, ConfigError
 from motive.gradients.batch import project_gradients
-from motive.gradients.capture import Gradient, choose_parameters, project_gradient
+from motive.gradients.capture import Gradient, project_gradient
 from motive.gradients.loss import clip_loss, clip_losses, shared_noise, temporal_residual
+from motive.gradients.parameters import choose_parameters
 from motive.gradients.projection import Exact, Fastfood, Projector
 from tests.reference import method
 

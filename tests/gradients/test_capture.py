@@ -1,12 +1,10 @@
-from fnmatch import fnmatch
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from motive.errors import ClipError, ConfigError
-from motive.gradients.capture import Gradient, choose_parameters, mean_direction, project_gradient, squared_norm
+from motive.errors import ClipError
+from motive.gradients.capture import Gradient, mean_direction, project_gradient, squared_norm
 from motive.gradients.loss import clip_loss, motion_loss, shared_noise, temporal_residual
 from motive.gradients.offload import offloaded
 from motive.gradients.projection import Exact, Fastfood
@@ -37,28 +35,6 @@ def test_the_streamed_gradient_is_the_reference_gradient(model, inputs, sigmas) 
     assert abs(streamed.feature.numpy() - true / np.linalg.norm(true)).max() < 1e-5
     if len(sigmas) == 1:
         assert streamed.norm == pytest.approx(np.linalg.norm(true), rel=1e-5)
-
-
-@pytest.mark.parametrize("patterns", [["*.attn1.*"], ["*.attn1.to_q.*", "proj_out.bias"], ["*"]])
-def test_chosen_parameters_give_their_part_of_the_gradient(model, inputs, patterns) -> None:
-    latents, text, mask, noise = inputs
-    denoiser = model.denoiser
-    whole = exact(denoiser)
-    true = method.gradient(denoiser, latents, text, mask, noise, [0.75])
-    choose_parameters(denoiser, patterns)
-    sizes = {name: p.numel() for name, p in denoiser.named_parameters() if p.requires_grad}
-    part = project_gradient(denoiser, Exact(sizes), [lambda: clip_loss(model, latents, text, mask, noise, 0.75)])
-    assert {name for name in whole.places if any(fnmatch(name, pattern) for pattern in patterns)} == sizes.keys()
-    expected = np.concatenate([true[whole.places[name]] for name in sorted(sizes)])
-    assert part.norm == pytest.approx(np.linalg.norm(expected), rel=1e-5)
-    assert abs(part.feature.numpy() - expected / np.linalg.norm(expected)).max() < 1e-5
-    choose_parameters(denoiser, ["*"])
-    assert all(p.requires_grad for p in denoiser.parameters())
-
-
-def test_a_pattern_that_fits_no_parameter_is_refused(model) -> None:
-    with pytest.raises(ConfigError, match="attn9"):
-        choose_parameters(model.denoiser, ["*.attn1.*", "*.attn9.*"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

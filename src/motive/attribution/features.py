@@ -17,9 +17,10 @@ from motive.attribution.store import Row, Shard, Store
 from motive.config import Config
 from motive.errors import ClipError, LeftOutError, ModelError
 from motive.gradients.batch import project_gradients
-from motive.gradients.capture import Gradient, choose_parameters, mean_direction, project_gradient
+from motive.gradients.capture import Gradient, mean_direction, project_gradient
 from motive.gradients.loss import clip_losses, shared_noise, temporal_residual
 from motive.gradients.offload import offloaded
+from motive.gradients.parameters import choose_parameters
 from motive.gradients.projection import PROJECTION_VERSION, Exact, Projector, make_projector
 from motive.models.base import VideoModel
 from motive.progress import Progress, duration

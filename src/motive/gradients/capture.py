@@ -4,7 +4,6 @@ A hook on each parameter folds its gradient into the projector's accumulator the
 whole gradient never exists at once, and a clip needs less memory than an ordinary `loss.backward()`.
 """
 
-import fnmatch
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from motive.errors import ClipError, ConfigError
+from motive.errors import ClipError
 from motive.gradients.projection import Projector
 
 
@@ -75,28 +74,6 @@ def mean_direction(gradients: Sequence[Gradient]) -> Gradient:
         float(np.sqrt(np.mean([getattr(gradient, name) ** 2 for gradient in gradients]))) for name in ("projected_norm", "norm")
     )
     return Gradient((mean / length).float(), projected, norm, float(np.mean([gradient.loss for gradient in gradients])))
-
-
-def choose_parameters(denoiser: nn.Module, patterns: Sequence[str]) -> None:
-    """Let only those parameters require a gradient whose names fit one of `patterns`, written as in a shell: "*.attn1.*".
-
-    The others do not count, and the backward pass ends where none of its parameters is left below. Raises ConfigError if a
-    pattern fits no parameter.
-    """
-    chosen = fitting_names([name for name, _ in denoiser.named_parameters()], patterns)
-    for name, parameter in denoiser.named_parameters():
-        parameter.requires_grad_(name in chosen)
-
-
-def fitting_names(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
-    """Those of a denoiser's parameter `names` that fit one of `patterns`; raises ConfigError if a pattern fits none."""
-    fitting = {pattern: set(fnmatch.filter(names, pattern)) for pattern in patterns}
-    if missing := [pattern for pattern, found in fitting.items() if not found]:
-        raise ConfigError(
-            f"gradients.parameters: {missing[0]!r} fits none of the denoiser's {len(names)} parameters, which are called "
-            f"{names[0]}, {names[len(names) // 2]} and so on"
-        )
-    return set().union(*fitting.values())
 
 
 def squared_norm(gradient: Tensor, leading: int = 0) -> Tensor:

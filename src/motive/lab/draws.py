@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motive.gradients.capture import choose_parameters, project_gradient
+from motive.gradients.capture import project_gradient
 from motive.gradients.loss import clip_loss, shared_noise, temporal_residual
+from motive.gradients.parameters import choose_parameters
 from motive.gradients.projection import Fastfood
 from motive.lab.inputs import Inputs
 from motive.models.registry import load_model
