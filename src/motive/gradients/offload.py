@@ -12,10 +12,10 @@ def offloaded(denoiser: nn.Module) -> AbstractContextManager[None]:
 
     Parameters stay where they are. With activation checkpointing that is each block's input, without it everything.
     """
-    own = {parameter.untyped_storage().data_ptr() for parameter in denoiser.parameters()}
+    own = {parameter.untyped_storage()._cdata for parameter in denoiser.parameters()}
 
     def pack(tensor: Tensor) -> Tensor | tuple[torch.device, Tensor]:
-        if tensor.untyped_storage().data_ptr() in own:
+        if tensor.untyped_storage()._cdata in own:
             return tensor
         # Pinned, so that it can come back while the GPU works.
         return tensor.device, torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda).copy_(tensor)
