@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from motive.errors import ConfigError
-from motive.sigmas import spread_sigmas
+from motive.plain_yaml import load_yaml, read_yaml
+from motive.presets import PRESETS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -122,6 +124,19 @@ class SelectionSection(Section):
     """Share of the pool to keep; each query votes for its best share of that size."""
 
 
+class StageSection(Section):
+    """One cheaper stage before full fidelity."""
+
+    share: Fraction
+    """Share of the pool that goes on from here, the best by this stage's scores."""
+    video: dict[str, Any] = {}
+    """What of `video` is different here, such as fewer frames or a smaller size."""
+    motion: dict[str, Any] = {}
+    """What of `motion` is, such as a faster tracker."""
+    gradients: dict[str, Any] = {}
+    """What of `gradients` is, such as fewer draws, or "last:10 blocks"."""
+
+
 class ExportSection(Section):
     videos: Literal["encode", "link"] = "encode"
     """encode: standardised clips, so that training sees what was attributed; link: the original files."""
@@ -157,40 +172,24 @@ class Config(Section):
     store: StoreSection = StoreSection()
     influence: InfluenceSection = InfluenceSection()
     selection: SelectionSection = SelectionSection()
+    cascade: tuple[StageSection, ...] = ()
+    """Coarse to fine: stages, the first on the whole pool, each with a `share` of it that goes on and what it does
+    differently; what is left is scored at full fidelity."""
     export: ExportSection = ExportSection()
 
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {
-        "motion": {"floor": 0.0, "quantiles": None, "camera": "keep"},
-        "gradients": {
-            "weighting": "motion",
-            "sigmas": [0.75075],
-            "draws": 1,
-            "error": "whole",
-            "parameters": ["*"],
-            "projector": "fastfood",
-            "dim": 512,
-        },
-        "influence": {"hessian": "identity"},
-        "selection": {"keep": 0.1},
-    },
-    "best": {
-        "gradients": {
-            "weighting": "queries",
-            "sigmas": list(spread_sigmas(16)),
-            "draws": 16,
-            "average": "directions",
-            "error": "temporal",
-            "parameters": ["*.attn1.*"],
-            "dim": 2048,
-        },
-        "influence": {"hessian": "kernel"},
-    },
-}
-"""Settings that `preset: NAME` stands for, under whatever is set beside it. paper: the method as published, but for its
-tracker; best: what predicts training best in the lab (docs/results.md). Sixteen draws; of the error, what changes over time; of
-the parameters, self-attention, where frames see each other; the kernel inverse."""
+    @model_validator(mode="after")
+    def _narrowing(self) -> "Config":
+        shares = [1.0, *(stage.share for stage in self.cascade), self.selection.keep]
+        if self.cascade and any(after >= before for before, after in pairwise(shares)):
+            raise ValueError(
+                f"the shares of cascade must fall from stage to stage and stay above selection.keep {self.selection.keep:g}"
+            )
+        for number in range(1, len(self.cascade) + 1):
+            try:
+                stage_config(self, number)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+        return self
 
 
 def load_config(source: Path | None = None, settings: Iterable[str] = ()) -> Config:
@@ -203,7 +202,7 @@ def load_config(source: Path | None = None, settings: Iterable[str] = ()) -> Con
     base = Path.cwd()
     if source is not None:
         file = source / "motive.yaml" if source.is_dir() else source
-        tree, base = _read_yaml(file), file.resolve().parent
+        tree, base = read_yaml(file), file.resolve().parent
     overrides = [_parse_setting(setting) for setting in settings]
     _resolve_paths(tree, base)
     # A preset among the settings replaces that of the file and outweighs its other settings; single settings outweigh both.
@@ -229,6 +228,15 @@ def parse_config(tree: Mapping[str, Any], where: str) -> Config:
         raise ConfigError(f"{where} cannot be used:\n{lines}") from None
 
 
+def stage_config(config: Config, number: int) -> Config:
+    """The configuration of stage `number`, from 1, of a cascade: a run of its own in `out`/coarse-<number>."""
+    stage = config.cascade[number - 1]
+    tree = config.model_dump(mode="json") | {"cascade": [], "out": str(config.out / f"coarse-{number}")}
+    for section in ("video", "motion", "gradients"):
+        tree[section] = tree[section] | getattr(stage, section)
+    return parse_config(tree, f"stage {number} of cascade")
+
+
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML that `load_config` reads back to an equal one."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -246,45 +254,13 @@ def differences(stored: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
     return lines
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, which a few bytes can blow up to gigabytes, and without keys given twice."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"{key!r} stands twice in one section, the second time after {node.start_mark}")
-        return super().construct_mapping(node, deep)
-
-
-def _load_yaml(text: str) -> Any:
-    return yaml.load(text, _PlainLoader)  # noqa: S506, it is a SafeLoader
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        tree = _load_yaml(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{file}: not readable as YAML: {error}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{file}: expected settings such as `pool: clips/`, one a line")
-    return tree
-
-
 def _parse_setting(setting: str) -> tuple[list[str], Any]:
     name, equals, value = setting.partition("=")
     keys = name.strip().split(".")
     if not equals or not all(keys):
         raise ConfigError(f"--set {setting!r}: write it as section.key=value")
     try:
-        return keys, _load_yaml(value)
+        return keys, load_yaml(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {setting!r}: its value is not readable as YAML: {error}") from None
 

@@ -8,13 +8,20 @@ A run's folder (`out`) holds
     scores.parquet          see attribution.influence.save_scores
     selection.jsonl, ...    see attribution.selection.save_selection
     export/                 see attribution.exports.export
+
+With `cascade` the pool's store holds the shortlist alone, and beside these are
+
+    coarse-1/, coarse-2/    a run's folder for each coarse stage
+    shortlist.json          the clips that reached full fidelity
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from motive.attribution.cascade import load_shortlist, save_shortlist, shortlist
 from motive.attribution.exports import export as write_exports
 from motive.attribution.features import clip_attributor, feature_dim, feature_fingerprint, fill_store
 from motive.attribution.influence import Scores, load_scores, save_scores, scored_state
@@ -31,7 +38,7 @@ from motive.attribution.prepare import (
 from motive.attribution.selection import Selection, save_selection
 from motive.attribution.selection import select as choose
 from motive.attribution.store import Row, Shard, Store
-from motive.config import Config, differences, dump_config
+from motive.config import Config, differences, dump_config, stage_config
 from motive.errors import ClipError, ConfigError, StoreError
 from motive.files import read_jsonl, write_atomic
 from motive.gradients.parameters import fitting_names
@@ -74,7 +81,10 @@ def prepare(config: Config, progress: Progress | None = None) -> list[str]:
 
     Returns `name: reason` of every clip that could not be prepared.
     """
-    work = _begin(config, progress or Silent())
+    if config.cascade:
+        # Which clips reach full fidelity is not known before the first stage has scored them.
+        return prepare(stage_config(config, 1), progress)
+    work = _begin(config, _read_tables(config, progress), progress or Silent())
     _prepare(work)
     failed = []
     for clip in work.waiting:
@@ -91,7 +101,38 @@ def index(config: Config, progress: Progress | None = None, retry_failed: bool =
     retry_failed: try clips again that are recorded as failed. Raises MotiveError for what stops the whole run; a clip
     that cannot be used is recorded in the store with its reason.
     """
-    work = _begin(config, progress or Silent(), retry_failed)
+    progress = progress or Silent()
+    tables = _read_tables(config, progress)
+    size = len(tables["pool"])
+    before: list[Indexed] = []
+    for number, stage in enumerate(config.cascade, start=1):
+        coarse = stage_config(config, number)
+        progress.say(f"stage {number} of {len(config.cascade) + 1}: {len(tables['pool'])} clips, in {coarse.out}")
+        same = (coarse.video, coarse.motion) == (config.video, config.motion)
+        before.append(_index(coarse, tables, progress, retry_failed, (config if same else coarse).out))
+        scores = score(coarse)
+        select(coarse)
+        chosen = shortlist(scores, size, stage.share)
+        save_shortlist(chosen, config.out / "shortlist.json")
+        tables["pool"] = tables["pool"].only(set(chosen.ids))
+    if config.cascade:
+        progress.say(f"full fidelity: {len(tables['pool'])} of {size} clips")
+    done = _index(config, tables, progress, retry_failed, config.out)
+    return replace(
+        done,
+        failed=_each_once(line for stage in (*before, done) for line in stage.failed),
+        left_out=_each_once(line for stage in (*before, done) for line in stage.left_out),
+        notes=_each_once(line for stage in (*before, done) for line in stage.notes),
+    )
+
+
+def _each_once(lines: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(lines))
+
+
+def _index(config: Config, tables: dict[str, ClipTable], progress: Progress, retry_failed: bool, prepared_in: Path) -> Indexed:
+    """One stage: prepare and attribute the clips of `tables`."""
+    work = _begin(config, tables, progress, retry_failed, prepared_in)
     if config.store.cache:
         _prepare(work)
         inputs: Prepare = work.prepared.load
@@ -122,8 +163,24 @@ def select(config: Config) -> Selection:
     scores = load_scores(config.out / "scores.parquet")
     if scores.state != scored_state(*(Store.open(config.out / which) for which in WHICH)):
         raise StoreError(f"{config.out}: its clips have changed since they were scored; run `motive score` again")
+    if config.cascade:
+        return _select_from_shortlist(config, scores)
     selection = choose(scores, config.selection.keep)
     save_selection(selection, scores, config.out)
+    return selection
+
+
+def _select_from_shortlist(config: Config, scores: Scores) -> Selection:
+    """Keep as many clips as of the whole pool; the harmful ones are those of the first stage, which alone has seen them."""
+    pool = load_shortlist(config.out / "shortlist.json").pool
+    count = len(scores.influence)
+    whole = choose(scores, min(config.selection.keep * pool / count, 1.0))
+    selection = replace(whole, harmful=whole.harmful[:0])
+    save_selection(selection, scores, config.out)
+    first, told = config.out / "coarse-1", config.out / "selection.md"
+    write_atomic(config.out / "harmful.jsonl", (first / "harmful.jsonl").read_bytes())
+    head = f"{count} of {pool} clips reached full fidelity. The harmful ones, by the first stage: {first / 'selection.md'}."
+    write_atomic(told, f"{head}\n\n{told.read_text(encoding='utf-8')}".encode())
     return selection
 
 
@@ -181,9 +238,18 @@ class _Work:
     waiting: list[Clip]
 
 
-def _begin(config: Config, progress: Progress, retry_failed: bool = False) -> _Work:
-    """Read the clips, open model, folders and stores, refuse what does not fit, plan, and say what there is to do."""
-    tables = {which: read_clips(config, which, progress) for which in WHICH}
+def _read_tables(config: Config, progress: Progress | None) -> dict[str, ClipTable]:
+    return {which: read_clips(config, which, progress) for which in WHICH}
+
+
+def _begin(
+    config: Config,
+    tables: dict[str, ClipTable],
+    progress: Progress,
+    retry_failed: bool = False,
+    prepared_in: Path | None = None,
+) -> _Work:
+    """Open model, folders and stores, refuse what does not fit, plan, and say what there is to do."""
     source = config.model
     model = load_model(source.path, config.gradients.sigmas, source.device, source.dtype, source.revision)
     shape = model.latent_shape(config.video.frames, config.video.height, config.video.width)
@@ -195,7 +261,7 @@ def _begin(config: Config, progress: Progress, retry_failed: bool = False) -> _W
     fitting_names(model.parameter_names(), config.gradients.parameters)
     made_with = prepared_fingerprint(config, model)
     fingerprint, dim = feature_fingerprint(config, model, made_with), feature_dim(config, model)
-    prepared = PreparedFolder(config.out / "prepared", made_with)
+    prepared = PreparedFolder((prepared_in or config.out) / "prepared", made_with)
     stores = {which: Store(config.out / which, fingerprint, dim, config.store.features) for which in WHICH}
     write_atomic(config.out / "motive.yaml", dump_config(config).encode())
     if retry_failed:

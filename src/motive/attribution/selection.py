@@ -111,11 +111,9 @@ def describe(selection: Selection, scores: Scores) -> str:
         "## Kept",
         "",
         *table(selection.kept),
-        "",
-        "## Harmful, worst first",
-        "",
-        *table(selection.harmful[::-1]),
     ]
+    if len(selection.harmful):
+        lines += ["", "## Harmful, worst first", "", *table(selection.harmful[::-1])]
     return "\n".join(lines)
 
 

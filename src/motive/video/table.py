@@ -1,8 +1,8 @@
 """ClipTable: which clips there are, under stable ids, from any manifest a trainer reads."""
 
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,10 @@ class ClipTable:
                 clips.append(_clip(row, names, base, bound))
                 step()
         return cls(source, *_without_repetitions(clips))
+
+    def only(self, ids: Set[str]) -> "ClipTable":
+        """The clips of this table whose ids are among `ids`."""
+        return replace(self, clips=tuple(clip for clip in self.clips if clip.id in ids))
 
     def __len__(self) -> int:
         return len(self.clips)
