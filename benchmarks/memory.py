@@ -51,10 +51,11 @@ CASES = [
 
 @dataclass(frozen=True)
 class Count:
-    """Bytes on the device: of the denoiser's parameters and buffers; of what the graph keeps for backward when the forward
-    pass is over, less those; of everything, at the peak. And bytes moved to the host."""
+    """Bytes on the device: of the denoiser's parameters and buffers; of its inputs; of what the graph keeps for backward when
+    the forward pass is over, less those; of everything, at the peak. And bytes moved to the host."""
 
     weights: int
+    inputs: int
     kept: int
     peak: int
     moved: int
@@ -91,29 +92,32 @@ def counted(
     offloading: bool,
     device: torch.device = META,
     stand_ins: bool = True,
+    dtype: torch.dtype = torch.bfloat16,
 ) -> Count:
     """The count of one clip's capture; without `stand_ins` as `device` would really compute it."""
-    denoiser, inputs = built(case, checkpointing, device)
+    denoiser, inputs = built(case, checkpointing, device, dtype)
     counter = Counter(device)
     weights = {counter.add(tensor) for tensor in (*denoiser.parameters(), *denoiser.buffers())}
     heavy = counter.now
-    for tensor in inputs:
-        counter.add(tensor)
+    given = {counter.add(tensor) for tensor in inputs}
+    light = counter.now - heavy
     kept = []
 
     def loss() -> Tensor:
         with offloaded(denoiser) if offloading else saved_tensors_hooks(counter.keep, lambda tensor: tensor):
             value = loss_of(denoiser, inputs)
-        kept.append(sum(counter.live[key] for key in counter.kept - weights))
+        kept.append(sum(counter.live[key] for key in counter.kept - weights - given))
         return value
 
     with kernels() if stand_ins else nullcontext(), counter:
         project_gradient(denoiser, Fastfood(512, 0, device), [loss])
-    return Count(heavy, kept[0], counter.peak, counter.moved)
+    return Count(heavy, light, kept[0], counter.peak, counter.moved)
 
 
-def built(case: Case, checkpointing: bool, device: torch.device) -> tuple[nn.Module, list[Tensor]]:
-    """A denoiser with the dtypes that `from_pretrained` gives it in bfloat16; latents, timestep and text for it."""
+def built(
+    case: Case, checkpointing: bool, device: torch.device, dtype: torch.dtype = torch.bfloat16
+) -> tuple[nn.Module, list[Tensor]]:
+    """A denoiser with the dtypes that `from_pretrained` gives it in `dtype`; latents, timestep and text for it."""
     from diffusers import WanTransformer3DModel
 
     torch.manual_seed(0)
@@ -122,11 +126,11 @@ def built(case: Case, checkpointing: bool, device: torch.device) -> tuple[nn.Mod
         inputs = [torch.randn(1, *case.latents), torch.full((1,), 750.75), torch.randn(1, case.text, case.settings["text_dim"])]
     for name, parameter in denoiser.named_parameters():
         if not set(name.split(".")) & set(denoiser._keep_in_fp32_modules):
-            parameter.data = parameter.data.bfloat16()
+            parameter.data = parameter.data.to(dtype)
     if checkpointing:
         denoiser.enable_gradient_checkpointing()
     latents, timestep, text = inputs
-    return denoiser, [latents.bfloat16(), timestep, text.bfloat16()]
+    return denoiser, [latents.to(dtype), timestep, text.to(dtype)]
 
 
 def loss_of(denoiser: nn.Module, inputs: list[Tensor]) -> Tensor:

@@ -62,6 +62,22 @@ WEIGHTINGS = {
 }
 
 
+PARTS = {
+    "the last 4 of 6 blocks": Weighting("dis", parameters="last:4 blocks"),
+    "the last 2 of 6 blocks": Weighting("dis", parameters="last:2 blocks"),
+    "the last block": Weighting("dis", parameters="last:1 blocks"),
+    "self-attention": Weighting("dis", parameters=FRAMES_MEET),
+    "cross-attention": Weighting("dis", parameters="*.attn2.*"),
+    "feed-forward": Weighting("dis", parameters="*.ffn.*"),
+}
+"""As "motion", with a part of the parameters."""
+
+
+def weighting(name: str) -> Weighting:
+    """The weighting of that name, of all parameters or of a part."""
+    return (WEIGHTINGS | PARTS)[name]
+
+
 def sigmas(weighting: str, draws: int) -> tuple[float, ...]:
     """Noise levels of the draws: the paper's own one, or spread over the schedule as in `preset: best`."""
     return (PAPER_SIGMA,) if weighting == "paper" else spread_sigmas(draws)
@@ -133,7 +149,7 @@ Task = tuple[Any, ...]
 def _one(task: tuple[Job, int]) -> Task:
     """What a worker needs to know of one clip of a job, and no more."""
     job, n = task
-    inputs, mask = job.inputs, WEIGHTINGS[job.weighting].mask
+    inputs, mask = job.inputs, weighting(job.weighting).mask
     weight = torch.ones_like(inputs.masks["dis"][n]) if mask is None else inputs.masks[mask][n]
     return inputs.latents[n].clone(), inputs.texts[n], weight.clone(), job.weighting, job.draws, job.files[n]
 
@@ -147,12 +163,12 @@ def _start(model: str) -> None:
 
 
 def _attribute(task: Task) -> None:
-    latents, text, mask, weighting, draws, file = task
+    latents, text, mask, name, draws, file = task
     model, projector = _state["model"], _state["projector"]
-    residual = WEIGHTINGS[weighting].residual
-    choose_parameters(model.denoiser, [WEIGHTINGS[weighting].parameters])
+    residual = weighting(name).residual
+    choose_parameters(model.denoiser, [weighting(name).parameters])
     gradients = []
-    for k, sigma in enumerate(sigmas(weighting, draws)):
+    for k, sigma in enumerate(sigmas(name, draws)):
         noise = shared_noise(0, latents.shape, k)
         loss = partial(clip_loss, model, latents, text, mask, noise, sigma, residual)
         gradients.append(project_gradient(model.denoiser, projector, [loss]))

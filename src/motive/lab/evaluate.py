@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from motive.attribution.prepare import check_fingerprint
 from motive.files import write_atomic, write_json
-from motive.lab import ablations
+from motive.lab import ablations, frontier
 from motive.lab.counterfactual import Run, Tuning, half_subsets, measure_runs
 from motive.lab.inputs import Captions, Inputs, lab_config, read_inputs
 from motive.lab.metrics import (
@@ -100,6 +100,17 @@ def evaluate(
         if kind == captions[0] and effort.ablations:
             compared = {row: rows[row] for row in (BEST, "paper", "random") if row in rows}
             results["ablations"] = ablations.measure(compared, pool, queries, model, place, progress)
+            measured = results["captions"][kind]
+            short = config.model_copy(
+                update={
+                    "out": place / "short",
+                    "video": config.video.model_copy(update={"frames": frontier.FEW_FRAMES}),
+                }
+            )
+            judge = frontier.Judge(pool, queries, *_effects_of_halves(measured, len(pool)))
+            results["frontier"] = frontier.measure(
+                judge, read_inputs(short, plans, progress), model, place / "draws", draws, workers, progress
+            )
         write_json(folder / "results.json", results)
     results["minutes"] = (time.monotonic() - began) / 60
     write_json(folder / "results.json", results)
@@ -113,6 +124,14 @@ def _effects(results: dict[str, Any], spec: SuiteSpec) -> dict[str, Any]:
     parts = ("subsets", "base", "losses")
     captions = {kind: {part: found[part] for part in parts} for kind, found in results["captions"].items()}
     return {"plan": plan_digest(spec), "captions": captions}
+
+
+def _effects_of_halves(measured: dict[str, Any], pool: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Subsets [M, N] and relative losses [M, Q] of what `_counterfactuals` measured."""
+    subsets = np.zeros((len(measured["subsets"]), pool), bool)
+    for row, members in zip(subsets, measured["subsets"], strict=True):
+        row[members] = True
+    return subsets, relative(np.array(measured["losses"]).mean(axis=0), np.array(measured["base"]))
 
 
 def groups(pool: Inputs) -> list[str]:

@@ -91,7 +91,7 @@ def _read(config: Config, which: str, plan: list[LabClip], prepared: PreparedFol
         displacements.append(displacement)
         masks["dis"].append(ready.mask)
         masks["paper"].append(_plain_mask(displacement, stride))
-        masks["true"].append(_plain_mask(true_displacement(planned), stride))
+        masks["true"].append(_plain_mask(true_displacement(planned)[: len(frames)], stride))
     stacked = {name: torch.stack(parts) for name, parts in masks.items()}
     return Inputs(plan, torch.stack(latents), texts, stacked, np.stack(displacements))
 

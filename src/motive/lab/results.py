@@ -27,6 +27,8 @@ def page(results: dict[str, Any], before: str = "") -> str:
         parts.append(f"With captions other than the first kind, gradients have at most {effort['other_draws']} draws.")
     if "ablations" in results:
         parts += _ablations(results["ablations"])
+    if "frontier" in results:
+        parts += _frontier(results["frontier"])
     _, heading, discussion = before.partition(DISCUSSION)
     if heading:
         parts.append(heading + discussion.rstrip())
@@ -160,6 +162,35 @@ def _ablations(found: dict[str, Any]) -> list[str]:
         + ".",
         "Trackers against the true displacement at the model's size: correlation of magnitudes / IoU of the moving region:",
         markdown(["tracker", "clean", "sensor noise", "moving camera"], trackers),
+    ]
+
+
+AGAIN = "How repeatable that tenth is: the share of it that the best tenth by a second full score, of other draws, holds:"
+
+
+def _frontier(found: dict[str, Any]) -> list[str]:
+    parts = [
+        [name, f"{row['cost']:.2f}", f"{row['spearman']:.2f}", interval(row["lds"]), interval(row["precision"])]
+        for name, row in found["parts"].items()
+    ]
+    stored = [[name, f"{r['bytes']:,}", interval(r["lds"]), interval(r["precision"])] for name, r in found["storage"].items()]
+    totals = list(found["cascade"][0]["recall"])
+    cascade = [
+        [row["full"], row["coarse"], f"{row['cost']:.2f}", *("" if v is None else f"{v:.2f}" for v in row["recall"].values())]
+        for row in found["cascade"]
+    ]
+    again = [f"{value:.2f} with {draws} draws" for draws, value in found["again"].items()]
+    return [
+        "## Cheaper attribution",
+        "Parts of the model, or of the clip: seconds a clip over those of everything; Spearman of the scores of one draw with "
+        f"those of all parameters (over clips, mean over queries); LDS and precision with {found['draws']} draws.",
+        markdown(["what counts", "cost", "Spearman", "LDS", "precision"], parts),
+        "Features of `preset: best`, as the store keeps them:",
+        markdown(["numbers", "bytes a clip", "LDS", "precision"], stored),
+        "Coarse to fine: of the tenth that a full score selects, the share that a shortlist by a cheaper score holds; mean "
+        "over motions, each with its own queries. The shortlist is as long as the total cost leaves room for.",
+        markdown(["full score", "coarse score", "its cost", *(f"total cost {total}" for total in totals)], cascade),
+        *([f"{AGAIN} {', '.join(again)}."] if again else []),
     ]
 
 
