@@ -20,6 +20,9 @@ from motive.report.sheet import write_query_sheet
 RUNS = {"best": "run", "paper": "run-paper"}
 """Folder of each preset's run."""
 
+BATCH = 8
+"""Clips a pass: at 64 x 64 one alone is too small to fill the machine."""
+
 QUERY = "query_swing_0"
 """The query whose best and worst clips the demo shows."""
 
@@ -38,7 +41,10 @@ def run_demo(folder: Path, spec: SuiteSpec, progress: Progress) -> Demo:
     """Render the suite of `spec`, attribute it twice, as `preset: best` and as `preset: paper`, and judge both."""
     plans = plan(spec)
     manifests = write_suite(folder / "suite", spec, progress)
-    configs = {name: lab_config(folder / out, *manifests, shipped_model(), preset=name) for name, out in RUNS.items()}
+    configs = {
+        name: lab_config(folder / out, *manifests, shipped_model(), preset=name, gradients={"batch": BATCH})
+        for name, out in RUNS.items()
+    }
     indexed = {name: verbs.run(config, progress) for name, config in configs.items()}
     best = configs["best"]
     pool, queries = read_inputs(best, plans, progress)
