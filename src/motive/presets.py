@@ -16,6 +16,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "projector": "fastfood",
             "dim": 512,
         },
+        "store": {"features": "float32"},
         "influence": {"hessian": "identity"},
         "selection": {"keep": 0.1},
     },
@@ -29,6 +30,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "parameters": ["*.attn1.*"],
             "dim": 2048,
         },
+        "store": {"features": "int8"},
         "influence": {"hessian": "kernel"},
     },
 }

@@ -20,7 +20,7 @@ from motive.gradients.parameters import choose_parameters
 from motive.gradients.projection import Fastfood
 from motive.lab.draws import DIM, PARTS, Draws, Job, draw_features, mean_directions, unit, weighting
 from motive.lab.inputs import Inputs
-from motive.lab.metrics import Interval, Scores, datamodelling, judge_retrieval, spearman
+from motive.lab.metrics import Interval, Scores, datamodelling, judge_retrieval, spearman, times_as_good
 from motive.lab.rows import kernel_scores
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
@@ -120,12 +120,14 @@ def storage(judge: Judge, draws: Sides, count: int) -> dict[str, dict[str, Any]]
         (2048, "int8"): [_stored(part) for part in whole],
         (512, "float32"): [part[:, :512] for part in whole],
     }
+    scores = {key: kernel_scores(*(unit(part.astype(np.float64)) for part in features)) for key, features in kept.items()}
     return {
         f"{dim} x {precision}": {
             "bytes": layout(precision, dim).itemsize,
-            **judge(kernel_scores(*(unit(part.astype(np.float64)) for part in features))),
+            "over": times_as_good(scores[dim, precision], scores[512, "float32"], judge.subsets, judge.losses),
+            **judge(scores[dim, precision]),
         }
-        for (dim, precision), features in kept.items()
+        for dim, precision in kept
     }
 
 

@@ -173,7 +173,10 @@ def _frontier(found: dict[str, Any]) -> list[str]:
         [name, f"{row['cost']:.2f}", f"{row['spearman']:.2f}", interval(row["lds"]), interval(row["precision"])]
         for name, row in found["parts"].items()
     ]
-    stored = [[name, f"{r['bytes']:,}", interval(r["lds"]), interval(r["precision"])] for name, r in found["storage"].items()]
+    stored = [
+        [name, f"{row['bytes']:,}", *(interval(row[figure]) for figure in ("lds", "over", "precision"))]
+        for name, row in found["storage"].items()
+    ]
     totals = list(found["cascade"][0]["recall"])
     cascade = [
         [row["full"], row["coarse"], f"{row['cost']:.2f}", *("" if v is None else f"{v:.2f}" for v in row["recall"].values())]
@@ -186,7 +189,7 @@ def _frontier(found: dict[str, Any]) -> list[str]:
         f"those of all parameters (over clips, mean over queries); LDS and precision with {found['draws']} draws.",
         markdown(["what counts", "cost", "Spearman", "LDS", "precision"], parts),
         "Features of `preset: best`, as the store keeps them:",
-        markdown(["numbers", "bytes a clip", "LDS", "precision"], stored),
+        markdown(["numbers", "bytes a clip", "LDS", "over 512 x float32", "precision"], stored),
         "Coarse to fine: of the tenth that a full score selects, the share that a shortlist by a cheaper score holds; mean "
         "over motions, each with its own queries. The shortlist is as long as the total cost leaves room for.",
         markdown(["full score", "coarse score", "its cost", *(f"total cost {total}" for total in totals)], cascade),
