@@ -63,6 +63,7 @@ class Fastfood:
         # Twice a block: a shifted block is added where it falls, and `finish` folds the overhang back.
         self.width = 2 * self.block
         self._layouts: dict[str, _Layout] = {}
+        self._tables: dict[_Layout, Tensor] = {}
         draw = stream(seed, "fastfood", PROJECTION_VERSION)
         length = self.block
         self.signs = _signs(draw, length).to(device)
@@ -73,7 +74,6 @@ class Fastfood:
         # H is unnormalised: the first one lengthens what it meets by sqrt(L), which is taken back here.
         self.rows = torch.from_numpy((rows / np.sqrt(length * dim)).astype(np.float32)).to(device)
         self.hadamard = _hadamard(256).to(device)
-        self.positions = torch.arange(length, device=device)
 
     def add(self, accumulator: Tensor, name: str, gradient: Tensor) -> None:
         flat = _flat(gradient, accumulator)
@@ -102,8 +102,9 @@ class Fastfood:
     def _gather_blocks(self, accumulator: Tensor, blocks: Tensor, layout: "_Layout", some: slice) -> None:
         """The same sum, in one fixed order, with the shifts undone by one gather: a few large kernels and no wait for the
         device, where a block each would be tens of thousands of small kernels a clip."""
-        source = ((self.positions - layout.table[1, some, None]) % self.block).expand_as(blocks)
-        accumulator[..., : self.block] += layout.table[0, some].float() @ (blocks * self.signs).gather(-1, source)
+        signs, shifts = self._table(layout)[:, some]
+        source = ((torch.arange(self.block, device=blocks.device) - shifts[:, None]) % self.block).expand_as(blocks)
+        accumulator[..., : self.block] += signs.float() @ (blocks * self.signs).gather(-1, source)
 
     def finish(self, accumulator: Tensor) -> Tensor:
         y = accumulator[..., : self.block] + accumulator[..., self.block :]
@@ -118,18 +119,22 @@ class Fastfood:
         if name not in self._layouts or len(self._layouts[name].shifts) != blocks:
             words = stream(self.seed, "fastfood", PROJECTION_VERSION, "blocks", name).integers(0, 2 * self.block, blocks)
             signs, shifts = 1 - 2 * (words & 1), words >> 1
-            table = torch.from_numpy(np.stack([signs, shifts])).to(self.signs.device)
-            self._layouts[name] = _Layout(signs.astype(float).tolist(), shifts.tolist(), table)
+            self._layouts[name] = _Layout(signs.astype(float).tolist(), shifts.tolist())
         return self._layouts[name]
 
+    def _table(self, layout: "_Layout") -> Tensor:
+        """`layout` as int64 [2, blocks] on the device, put there once."""
+        if layout not in self._tables:
+            self._tables[layout] = torch.tensor([layout.signs, layout.shifts], device=self.signs.device).long()
+        return self._tables[layout]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class _Layout:
-    """Sign and shift of each block of a parameter; table: both as int64 [2, blocks], on the device."""
+    """Sign and shift of each block of a parameter."""
 
     signs: list[float]
     shifts: list[int]
-    table: Tensor
 
 
 class Gaussian:
