@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PEERS := trak dattri bergson kronfluence
 
-.PHONY: demo test check bench docs install format clean
+.PHONY: demo test check bench bench-peers docs install format clean
 
 demo: install
 	$(BIN)/motive demo demo
@@ -19,6 +20,19 @@ check: install
 bench: install
 	$(BIN)/python benchmarks/projection.py --check
 	$(BIN)/python benchmarks/clip.py --check
+	$(BIN)/python benchmarks/capture.py --check
+	$(BIN)/python benchmarks/memory.py --check
+	$(BIN)/python benchmarks/frozen.py --check
+
+# Other attribution libraries, each in an environment of its own; takes hours with its default of three rounds.
+bench-peers: install $(PEERS:%=.venv-peers/%/.ready)
+	$(BIN)/python benchmarks/peers.py
+
+.venv-peers/%/.ready: benchmarks/peers/%.txt constraints.txt
+	test -d .venv-peers/$* || $(PYTHON) -m venv .venv-peers/$*
+	.venv-peers/$*/bin/python -m pip install --quiet --constraint constraints.txt torch
+	.venv-peers/$*/bin/python -m pip install --quiet --no-deps --requirement $<
+	touch $@
 
 docs: install
 	$(BIN)/python docs/make_reference.py

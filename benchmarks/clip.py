@@ -112,7 +112,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     clip_file = options.folder / "clip.safetensors"
     save_file({"latents": torch.randn(shape), "text": torch.randn(40, 256), "mask": torch.rand(shape[1:])}, clip_file)
     noise, sigma = shared_noise(0, shape), config.gradients.sigmas[0]
-    facts = ClipFacts(frames, 16, width, height, 16, 5, "none", 0, 1, 1, 1, 0, 0, "moving")
+    facts = ClipFacts(frames, 16, width, height, 16, 5, "none", 0, 1, 1, 1, 0, 0, 0, "moving")
     clip = Clip("clip", "clip", "clip.mp4", "", None, None, "")
     attribute, store = clip_attributor(config, model, "pool"), Store(options.folder / "store", {"bench": 1}, 512, "float32")
     given = load_file(clip_file)

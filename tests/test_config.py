@@ -165,10 +165,14 @@ def test_the_paper_preset_has_the_papers_constants(tmp_path) -> None:
     assert (video.frames, video.fps, video.height, video.width) == (81, 16.0, 480, 832)
 
 
-def test_the_defaults_are_the_papers_but_for_the_floor(tmp_path) -> None:
+def test_the_defaults_are_the_papers_but_for_the_floor_and_hard_cuts(tmp_path) -> None:
     plain, paper = load_config(write(tmp_path, MINIMAL)), load_config(write(tmp_path, MINIMAL + "preset: paper\n"))
     changes = differences(plain.model_dump(mode="json"), paper.model_dump(mode="json"))
-    assert changes == ["gradients.draws: stored None, now 1", "motion.floor: stored 0.25, now 0.0"]
+    assert changes == [
+        "gradients.draws: stored None, now 1",
+        "motion.cuts: stored 'bridge', now 'keep'",
+        "motion.floor: stored 0.25, now 0.0",
+    ]
 
 
 def test_the_best_preset_averages_directions_over_the_schedule_through_a_kernel(tmp_path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 BATCHES, RIDGE = {"cosine": 8, "trak": 32}, 1e-6
-"""Examples at a time: with 32, its default, `trak` needs 14 GiB, and `cosine` over 19, more than a machine of 24 may have free."""
+"""Examples at a time: at 32 `trak` needs 14 GiB, and `cosine` over 19."""
 
 
 def side(model: Transformer, pool: Examples, queries: Examples, variant: str, seed: int) -> Measured:

@@ -183,6 +183,26 @@ def show(
 
 
 @app.command()
+def motion(
+    clip: Annotated[Path, typer.Argument(help="A video file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the video and the sheet.")] = Path(),
+    source: Annotated[Path | None, typer.Option("--config", help="A YAML configuration, or the folder of a run.")] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """See what tracker and mask make of a clip: a video and a contact sheet. Takes the settings of `video` and `motion`."""
+    from motive.report.motion import show_motion
+
+    # A run's other settings do not matter here, but a configuration has them.
+    rest = [] if source else [f"{key}=." for key in ("pool", "queries", "model.path", "out")]
+    config = _config(source, [*rest, *(settings or [])])
+    seen = show_motion(clip, config, out)
+    moved = asdict(seen.motion)
+    lines = [f"{seen.video}", f"{seen.sheet}", "; ".join(f"{name} {_short(value)}" for name, value in moved.items())]
+    _print(as_json, {"video": str(seen.video), "sheet": str(seen.sheet)} | moved, lines)
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Check versions, devices and codecs, and run the method on one small clip."""
     from motive.doctor import examine
@@ -262,6 +282,10 @@ def _counts(done: "Indexed") -> list[str]:
         if reasons:
             lines += [f"{len(reasons)} {title}:", *(f"  {reason}" for reason in reasons)]
     return lines + [f"note: {note}" for note in done.notes] + ([] if done.trained else [f"note: {UNTRAINED}"])
+
+
+def _short(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _safe(text: str) -> str:

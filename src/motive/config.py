@@ -67,6 +67,18 @@ class MotionSection(Section):
     """Robust normalisation, e.g. [0.01, 0.99], instead of the paper's minimum and maximum."""
     camera: Literal["keep", "affine", "homography"] = "keep"
     """keep camera motion (paper), or remove a robustly fitted global model of it."""
+    full: float | None = Field(None, gt=0)
+    """px/frame that weigh 1, and what is slower proportionally less, instead of the clip's own minimum and maximum."""
+    cuts: Literal["bridge", "keep"] = "bridge"
+    """Displacement across a hard cut: taken from the frame after it, or kept as the tracker reports it (paper)."""
+    noise: Literal["keep", "subtract"] = "keep"
+    """subtract: take the tracker's noise on the clip, measured where its picture does not change, off every magnitude."""
+    shape: Literal["soft", "binary"] = "soft"
+    """soft weights (paper), or 1 where displacement reaches the floor and 0 elsewhere."""
+    dilation: int = Field(0, ge=0, le=256)
+    """Pixels by which what moves is widened."""
+    pooling: Literal["mean", "max"] = "mean"
+    """Of the frames that one latent stands for, the mean weight or the largest."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "MotionSection":

@@ -6,7 +6,17 @@ from motive.sigmas import spread_sigmas
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
-        "motion": {"floor": 0.0, "quantiles": None, "camera": "keep"},
+        "motion": {
+            "floor": 0.0,
+            "quantiles": None,
+            "camera": "keep",
+            "full": None,
+            "cuts": "keep",
+            "noise": "keep",
+            "shape": "soft",
+            "dilation": 0,
+            "pooling": "mean",
+        },
         "gradients": {
             "weighting": "motion",
             "sigmas": [0.75075],

@@ -304,7 +304,7 @@ def _prepare(work: _Work) -> None:
 
 def _summary(work: _Work) -> Indexed:
     config = work.config
-    columns = ["name", "status", "reason", "label", "repeated", "sha256", "caption"]
+    columns = ["name", "status", "reason", "label", "repeated", "cuts", "sha256", "caption"]
     rows = {which: store.rows(columns) for which, store in work.stores.items()}
     everything = rows["pool"] + rows["queries"]
     notes = [f"{which}: {line}" for which, table in work.tables.items() for line in table.duplicates]
@@ -318,6 +318,8 @@ def _summary(work: _Work) -> Indexed:
         notes.append(f"{mute} clips have no caption and are attributed with an empty one")
     if slow := sum((row["repeated"] or 0) > 0 for row in everything):
         notes.append(f"{slow} clips have fewer than {config.video.fps:g} fps: frames repeat in them")
+    if cut := [row["name"] for row in everything if row["cuts"]]:
+        notes.append(f"{len(cut)} clips contain hard cuts: {', '.join(cut[:5])}")
     usable = {which: sum(row["status"] == "ok" for row in part) for which, part in rows.items()}
     failed, left_out = _reasons(everything, "failed"), _reasons(everything, "left-out")
     return Indexed(usable["pool"], usable["queries"], failed, left_out, notes, work.model.trained)

@@ -1,6 +1,7 @@
 """The whole pipeline, from video files to influence, against the plain float64 method."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,16 @@ def test_scores_do_not_depend_on_the_batch(pool_folder, query_folder, tiny_wan, 
     assert abs(one.influence - other.influence).max() < 1e-4 * abs(one.influence).max()
     for name in ("loss", "gradient_norm"):
         assert one.clips[name].to_pylist() == pytest.approx(other.clips[name].to_pylist(), rel=1e-4)
+
+
+def test_a_model_whose_clips_cannot_be_told_apart_is_noticed(model, moving, tmp_path, monkeypatch) -> None:
+    """As one with an embedding of positions, whose first axis is tokens: here the first block mixes the clips."""
+    config = load_config(None, settings(tmp_path, tmp_path, tmp_path, tmp_path, "gradients.batch=2"))
+    other = replace(moving, latents=moving.latents.flip(1), text=moving.text[:1])
+    assert len(features_of(config, model, "pool", [moving, other])) == 2
+    model.denoiser.blocks[0].attn1.register_forward_hook(lambda *arguments: arguments[2].flip(0))
+    with pytest.raises(ConfigError, match=r"gradients\.batch=1"):
+        features_of(config, model, "pool", [moving, other])
 
 
 def test_a_run_interrupted_within_a_batch_ends_with_the_same_bytes(

@@ -176,3 +176,73 @@ def test_a_tracker_that_fails_is_an_error() -> None:
     broken = constant(np.full((5, 16, 16, 2), np.nan))
     with pytest.raises(ClipError, match="not finite"):
         motion_mask(np.zeros((5, 16, 16, 3), np.uint8), broken, STRIDE, PAPER)
+
+
+def blob(px: float, size: tuple[int, int, int] = (9, 64, 96)) -> np.ndarray:
+    """Displacement of a square of 16 x 16 moving by `px` in the middle of a still picture."""
+    displacement = np.zeros((*size, 2), np.float32)
+    displacement[:, 24:40, 40:56, 0] = px
+    return displacement
+
+
+def masked(displacement: np.ndarray, **options: object) -> np.ndarray:
+    frames = np.zeros((*displacement.shape[:3], 3), np.uint8)
+    return motion_mask(frames, constant(displacement), STRIDE, MaskOptions(floor=0, **options))[0].numpy()
+
+
+def test_absolute_weights_do_not_depend_on_what_else_moves() -> None:
+    for px, weight in ((1.0, 0.25), (4.0, 1.0), (9.0, 1.0)):
+        assert masked(blob(px), full=4.0)[1, 3, 5] == pytest.approx(weight)
+    assert masked(blob(1.0))[1, 3, 5] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_binary_mask_weighs_all_that_moves_alike() -> None:
+    displacement = blob(6.0)
+    displacement[:, 24:40, 40:48, 0] = 0.5
+    frames = np.full((9, 64, 96, 3), 60, np.uint8)
+    frames[1::2] = 120  # so that the displacement is believed
+    mask, _ = motion_mask(frames, constant(displacement), STRIDE, MaskOptions(floor=0.4, shape="binary"))
+    assert mask[:, 3:5, 5:7].min() == 1
+    assert masked(displacement)[1, 3, 5] < 0.2
+    assert set(np.unique(mask.numpy())) == {0, 1}
+
+
+def test_dilation_widens_what_moves_by_its_pixels() -> None:
+    plain, wide = masked(blob(3.0)), masked(blob(3.0), dilation=8)
+    assert plain[1].sum() == pytest.approx(4, abs=1e-3)
+    assert (wide >= plain - 1e-6).all()
+    assert wide[1, 3, 4] > 0.9
+    assert wide[1, 3, 3] == pytest.approx(0, abs=1e-6)
+
+
+def test_pooling_by_the_maximum_keeps_a_short_movement_whole() -> None:
+    displacement = blob(3.0)
+    displacement[:6] = 0
+    displacement[7:] = 0
+    assert masked(displacement)[2, 3, 5] == pytest.approx(0.25, abs=1e-5)
+    assert masked(displacement, pooling="max")[2, 3, 5] == pytest.approx(1, abs=1e-5)
+    assert masked(displacement, pooling="max")[1].max() == 0
+
+
+def test_subtracting_noise_clears_what_stands_still_and_keeps_what_moves() -> None:
+    rng = np.random.default_rng(0)
+    frames = moving_square(9, 64, 96, speed=3)
+    displacement = blob(4.0) + rng.normal(0, 0.3, (9, 64, 96, 2)).astype(np.float32)
+    results = {}
+    for noise in ("keep", "subtract"):
+        options = MaskOptions(floor=0, noise=noise)
+        results[noise] = motion_mask(frames, constant(displacement), STRIDE, options)[0].numpy()
+    still = np.s_[1:, 0:2, :]
+    assert results["subtract"][still].mean() < 0.2 * results["keep"][still].mean()
+    assert results["subtract"][1, 3, 5] > 0.7
+
+
+def test_a_hard_cut_does_not_become_the_fastest_thing_of_the_clip() -> None:
+    frames = np.concatenate(
+        [(panning(1, 6) * [1, 0.3, 0.1]).astype(np.uint8), (panning(1, 7)[:, ::-1] * [0.1, 0.4, 1]).astype(np.uint8)]
+    )
+    kept, before = motion_mask(frames, dis, STRIDE, MaskOptions(floor=0))
+    bridged, after = motion_mask(frames, dis, STRIDE, MaskOptions(floor=0, cuts="bridge"))
+    assert before.cuts == after.cuts == 1
+    assert after.peak < 0.5 * before.peak
+    assert bridged[[1, 3]].mean() > 2 * kept[[1, 3]].mean()

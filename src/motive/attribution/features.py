@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from motive.attribution.prepare import Prepare, Prepared
 from motive.attribution.store import Row, Shard, Store
 from motive.config import Config
-from motive.errors import ClipError, LeftOutError, ModelError
+from motive.errors import ClipError, ConfigError, LeftOutError, ModelError
 from motive.gradients.batch import project_gradients
 from motive.gradients.capture import Gradient, mean_direction, project_gradient
 from motive.gradients.loss import clip_losses, shared_noise, temporal_residual
@@ -68,7 +68,7 @@ def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
         shape = model.latent_shape(video.frames, video.height, video.width)
         return denoiser, projector, [shared_noise(config.seed, shape, draw) for draw in range(draws)]
 
-    def attribute(clips: Sequence[Prepared]) -> list[Gradient | ClipError]:
+    def features(clips: Sequence[Prepared], together: bool) -> list[Gradient | ClipError]:
         denoiser, projector, noises = ready()
         latents, texts = [clip.latents for clip in clips], [clip.text for clip in clips]
         masks = [clip.mask if masked else torch.ones_like(clip.mask) for clip in clips]
@@ -78,16 +78,26 @@ def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
         ]
 
         def project(some: Sequence[Callable[[], Tensor]]) -> list[Gradient | ClipError]:
-            if options.batch > 1:
+            if together:
                 return project_gradients(denoiser, projector, some, len(clips))
             alone = [functools.partial(_first, loss) for loss in some]
             return [_or_error(lambda: project_gradient(denoiser, projector, alone))]
 
+        if options.average == "gradients":
+            return project(losses)
+        return [_mean(each) for each in zip(*(project([loss]) for loss in losses), strict=True)]
+
+    compared: list[Gradient | ClipError] = []
+
+    def attribute(clips: Sequence[Prepared]) -> list[Gradient | ClipError]:
+        denoiser, *_ = ready()
         try:
             with offloaded(denoiser) if options.offload else contextlib.nullcontext():
-                if options.average == "gradients":
-                    return project(losses)
-                return [_mean(each) for each in zip(*(project([loss]) for loss in losses), strict=True)]
+                found = features(clips, together=options.batch > 1)
+                if len(clips) > 1 and not compared:
+                    compared.extend(features(clips[:1], together=False))
+                    _check_apart(found[0], compared[0])
+                return found
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"{model.device} is out of memory; try gradients.checkpointing=true, or model.dtype=bfloat16 or smaller "
@@ -95,6 +105,16 @@ def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
             ) from error
 
     return attribute
+
+
+def _check_apart(together: Gradient | ClipError, alone: Gradient | ClipError) -> None:
+    """Raise ConfigError unless a clip's feature from a batch is the one it has alone: a model whose clips meet somewhere, or
+    whose first axis is not the clips', would give wrong ones without a sign."""
+    if isinstance(together, Gradient) and isinstance(alone, Gradient) and together.feature @ alone.feature > 0.99:
+        return
+    if isinstance(together, ClipError) and isinstance(alone, ClipError):
+        return
+    raise ConfigError("a clip's gradient in a batch is not the one it has alone, with this model; set gradients.batch=1")
 
 
 def _first(losses: Callable[[], Tensor]) -> Tensor:

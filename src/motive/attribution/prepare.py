@@ -7,7 +7,7 @@ projection or checkpoint, and fine-tuning, without decoding the video again.
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from motive.config import Config, differences
+from motive.config import Config, MotionSection, differences
 from motive.errors import ClipError, LeftOutError, StoreError
 from motive.files import digest, sha256_file, write_atomic, write_json
 from motive.models.base import VideoModel
@@ -47,6 +47,7 @@ class ClipFacts:
     motion_sustained: float
     camera_px: float
     camera_support: float
+    cuts: int
     label: str
 
 
@@ -149,7 +150,12 @@ def prepared_fingerprint(config: Config, model: VideoModel) -> dict[str, object]
     }
 
 
-def clip_tracker(config: Config, device: torch.device) -> Tracker:
+def mask_options(motion: MotionSection) -> MaskOptions:
+    """How a configuration makes masks."""
+    return MaskOptions(**{field.name: getattr(motion, field.name) for field in fields(MaskOptions)})
+
+
+def clip_tracker(config: Config, device: torch.device | str) -> Tracker:
     """The tracker that `config` asks for; raises ConfigError if there is none such."""
     motion = config.motion
     return make_tracker(motion.tracker, motion.weights, motion.sha256, motion.tracks, motion.trust, device)
@@ -181,7 +187,7 @@ def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> 
     video, motion = config.video, config.motion
     tracker = clip_tracker(config, model.device)
     sampling = Sampling(video.frames, video.fps, video.height, video.width, video.place, video.max_pixels)
-    options = MaskOptions(motion.floor, motion.static, motion.quantiles, motion.camera)
+    options = mask_options(motion)
 
     def prepare(clip: Clip) -> Prepared:
         if clip.problem or clip.path is None:
@@ -205,6 +211,7 @@ def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> 
             motion_sustained=moved.sustained,
             camera_px=moved.camera_px,
             camera_support=moved.camera_support,
+            cuts=moved.cuts,
             label=moved.label,
         )
         return Prepared(latents, folder.text(clip.caption), mask, facts)

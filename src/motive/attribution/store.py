@@ -52,6 +52,7 @@ PLAIN_COLUMNS = {
     "motion_sustained": pa.float64(),
     "camera_px": pa.float64(),
     "camera_support": pa.float64(),
+    "cuts": pa.int32(),
     "label": pa.string(),
     "loss": pa.float64(),
     "gradient_norm": pa.float64(),

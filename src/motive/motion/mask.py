@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 
 from motive.errors import ClipError, LeftOutError
 from motive.motion.camera import CameraModel, fit_camera
+from motive.motion.cuts import bridge_cuts, find_cuts
 from motive.motion.trackers import Displacement, Frames, Tracker
 
 Label = Literal["moving", "static", "camera"]
@@ -26,6 +27,10 @@ SUSTAINED_QUANTILE = 0.998
 """Of a frame's pixels, the share that may be slower: what moves must fill 0.2 % of the picture to count."""
 
 
+NOISE_QUANTILE = 0.9
+"""Of the displacement where the picture does not change, the share that counts as the tracker's noise."""
+
+
 @dataclass(frozen=True)
 class MaskOptions:
     """How displacement becomes a mask. The paper's mask is MaskOptions(floor=0).
@@ -33,6 +38,12 @@ class MaskOptions:
     floor: px/frame of sustained motion below which a clip is static; 0 turns the test off.
     static: what a static clip gets: "uniform", a mask of ones, or "leave-out", a LeftOutError.
     quantiles: of all magnitudes, taken instead of the minimum and maximum; what lies outside becomes 0 or 1.
+    full: px/frame that weigh 1, and what is slower proportionally less, instead of the clip's own range.
+    cuts: "keep" what the tracker makes of hard cuts, or "bridge" them (see motion.cuts).
+    noise: "keep" the tracker's noise, or "subtract" the clip's own, measured where its picture does not change.
+    shape: "soft" weights, or "binary" ones, 1 where displacement reaches the floor.
+    dilation: pixels by which what moves is widened before it is made smaller.
+    pooling: of the frames that one latent stands for, the "mean" weight or the "max".
     camera: "keep" camera motion, or subtract an "affine" or "homography" model of it.
     """
 
@@ -40,6 +51,12 @@ class MaskOptions:
     static: Literal["uniform", "leave-out"] = "uniform"
     quantiles: tuple[float, float] | None = None
     camera: Literal["keep"] | CameraModel = "keep"
+    full: float | None = None
+    cuts: Literal["keep", "bridge"] = "keep"
+    noise: Literal["keep", "subtract"] = "keep"
+    shape: Literal["soft", "binary"] = "soft"
+    dilation: int = 0
+    pooling: Literal["mean", "max"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,7 @@ class Motion:
     sustained: what half of the frames reach, counting only displacement that the picture bears out: the median over
         frames of the SUSTAINED_QUANTILE of magnitude where the picture changed. Tracker noise hardly enters it.
     camera_px, camera_support: see Camera; 0 when camera motion is kept.
+    cuts: hard cuts in the clip.
     label: "camera" if a camera model was fitted and moves (see Camera), else "static" below the floor, else "moving".
     """
 
@@ -58,6 +76,7 @@ class Motion:
     sustained: float
     camera_px: float
     camera_support: float
+    cuts: int
     label: Label
 
 
@@ -69,6 +88,9 @@ def motion_mask(frames: Frames, tracker: Tracker, stride: tuple[int, int, int], 
     displacement = tracker(frames)
     if not all(np.isfinite(frame).all() for frame in displacement):
         raise ClipError("its displacement is not finite: the tracker failed on it")
+    cuts = find_cuts(frames)
+    if options.cuts == "bridge":
+        bridge_cuts(displacement, cuts)
     camera_px = camera_support = 0.0
     camera_moves = False
     if options.camera != "keep":
@@ -77,15 +99,29 @@ def motion_mask(frames: Frames, tracker: Tracker, stride: tuple[int, int, int], 
         camera_px, camera_support, camera_moves = camera.px, camera.support, camera.moves
     magnitude = _lengths(displacement)
     del displacement  # the largest thing here: 260 MB at the paper's size
-    sustained = _sustained(frames, magnitude)
+    sustained, noise = _sustained(frames, magnitude)
+    if options.noise == "subtract":
+        magnitude = np.maximum(magnitude - noise, 0)
     still = sustained < options.floor
     label: Label = "camera" if camera_moves else "static" if still else "moving"
-    motion = Motion(float(magnitude.mean()), float(magnitude.max()), sustained, camera_px, camera_support, label)
+    motion = Motion(float(magnitude.mean()), float(magnitude.max()), sustained, camera_px, camera_support, len(cuts), label)
     if still and options.static == "leave-out":
         beside = "camera motion" if label == "camera" else "tracker noise"
         raise LeftOutError(f"static: sustained motion beside {beside} is {sustained:.2f} px/frame, the floor {options.floor:g}")
-    weight = torch.ones(magnitude.shape) if still else normalise(torch.from_numpy(magnitude), options.quantiles)
-    return to_latent_grid(weight, stride), motion
+    weight = torch.ones(magnitude.shape) if still else _weight(magnitude, options)
+    return to_latent_grid(weight, stride, options.pooling), motion
+
+
+def _weight(magnitude: NDArray[np.float32], options: MaskOptions) -> Tensor:
+    """[F, H, W] in [0, 1]."""
+    if options.dilation:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, [2 * options.dilation + 1] * 2)
+        magnitude = np.stack([cv2.dilate(frame, kernel) for frame in magnitude])
+    if options.shape == "binary":
+        return torch.from_numpy((magnitude >= max(options.floor, 1e-6)).astype(np.float32))
+    if options.full is not None:
+        return torch.from_numpy(magnitude / np.float32(options.full)).clamp(0, 1)
+    return normalise(torch.from_numpy(magnitude), options.quantiles)
 
 
 def normalise(magnitude: Tensor, quantiles: tuple[float, float] | None = None) -> Tensor:
@@ -100,17 +136,19 @@ def normalise(magnitude: Tensor, quantiles: tuple[float, float] | None = None) -
     return ((magnitude - low) / (high - low + 1e-6)).clamp(0, 1)
 
 
-def to_latent_grid(weight: Tensor, stride: tuple[int, int, int]) -> Tensor:
+def to_latent_grid(weight: Tensor, stride: tuple[int, int, int], pooling: Literal["mean", "max"] = "mean") -> Tensor:
     """[F, H, W] -> [1 + (F - 1) / s_f, H / s_h, W / s_w], stride = (s_f, s_h, s_w) (METHOD.md 2.4).
 
     Bilinear in space. In time as the causal VAE groups frames: latent 0 takes frame 0, latent k the mean of frames
-    s_f (k - 1) + 1 .. s_f k.
+    s_f (k - 1) + 1 .. s_f k, or their maximum.
     """
     step, tall, wide = stride
     frames, height, width = weight.shape
     small = interpolate(weight[:, None], size=(height // tall, width // wide), mode="bilinear", align_corners=False)[:, 0]
-    groups = small[1:].unflatten(0, ((frames - 1) // step, step)).mean(dim=1) if frames > 1 else small[1:]
-    return torch.cat([small[:1], groups])
+    if frames == 1:
+        return small
+    groups = small[1:].unflatten(0, ((frames - 1) // step, step))
+    return torch.cat([small[:1], groups.mean(dim=1) if pooling == "mean" else groups.amax(dim=1)])
 
 
 def _lengths(displacement: Displacement) -> NDArray[np.float32]:
@@ -125,16 +163,19 @@ def _grey(frame: Frames) -> NDArray[np.float32]:
     return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
-def _sustained(frames: Frames, magnitude: NDArray[np.float32]) -> float:
-    """The median over frames of the 99.8th percentile of magnitude, 0 wherever the picture hardly changed."""
+def _sustained(frames: Frames, magnitude: NDArray[np.float32]) -> tuple[float, float]:
+    """Two figures in px/frame: the median over frames of the 99.8th percentile of magnitude, 0 wherever the picture hardly
+    changed; and the NOISE_QUANTILE of magnitude where it did not, the tracker's noise on this clip."""
     if len(frames) == 1:
-        return 0.0
+        return 0.0, 0.0
     window = max(9, round(EVIDENCE_WINDOW * magnitude.shape[1]) | 1)
-    reached = []
+    reached, noise = [], []
     before = _grey(frames[0])
     for f in range(1, len(frames)):
         now = _grey(frames[f])
         changed = np.abs(cv2.blur(now - before, (window, window))) > EVIDENCE_LEVELS
         before = now
         reached.append(np.quantile(np.where(changed, magnitude[f], 0), SUSTAINED_QUANTILE))
-    return float(np.median(reached))
+        if not changed.all():
+            noise.append(np.quantile(magnitude[f][~changed], NOISE_QUANTILE))
+    return float(np.median(reached)), float(np.median(noise)) if noise else 0.0
