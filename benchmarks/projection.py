@@ -34,7 +34,7 @@ COSINE_SIZE = QUICK_SIZE = 1_000_000
 COSINE_PAIRS = 36
 CPU = torch.device("cpu")
 
-READS = 4.0
+READS = 3.0
 """Goal: at most this many times one read of the gradient."""
 MEMORY = 32.0
 """Goal: at most this many MiB beyond the gradient."""
