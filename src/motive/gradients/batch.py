@@ -201,7 +201,7 @@ class _Leaf(torch.autograd.Function):
             for parameter, gradient in zip(ctx.parameters, found, strict=False):
                 ctx.folded.add(parameter, gradient[None], clip)
             parts += found[len(ctx.parameters) :]
-        return torch.cat(parts) if parts else None, None, None, None, *(None for _ in ctx.parameters)
+        return torch.cat(parts) if parts else None, None, None, *(None for _ in ctx.parameters)
 
 
 def _copied(parameter: Tensor, folded: _Folded) -> nn.Parameter:
