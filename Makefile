@@ -24,7 +24,7 @@ bench: install
 	$(BIN)/python benchmarks/memory.py --check
 	$(BIN)/python benchmarks/frozen.py --check
 
-# Other attribution libraries, each in an environment of its own; takes hours with its default of three rounds.
+# Other attribution libraries, each in an environment of its own; a round takes a quarter of an hour and more.
 bench-peers: install $(PEERS:%=.venv-peers/%/.ready)
 	$(BIN)/python benchmarks/peers.py
 
@@ -51,4 +51,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
