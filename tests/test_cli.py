@@ -267,7 +267,9 @@ def test_streaming_keeps_no_latents_on_disk(pool_folder, query_folder, tiny_wan,
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(pool_folder, query_folder, tiny_wan, tmp_path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "motive", "index", *sets(*settings(pool_folder, query_folder, tiny_wan, out))]
+    # Enough draws that it is still at work when the signal comes, also on a busy machine.
+    overrides = sets(*settings(pool_folder, query_folder, tiny_wan, out, "gradients.draws=60"))
+    command = [sys.executable, "-m", "motive", "index", *overrides]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not list(out.glob("prepared/clips/*")):
             assert process.poll() is None

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from motive.errors import ConfigError, ModelError
-from motive.gradients.capture import fitting_names
+from motive.gradients.parameters import fitting_names
 from motive.models.base import VideoModel
 from motive.models.build import SMALL, WAN_2_1_1_3B, build_wan
 from motive.models.folder import find_folder

@@ -110,7 +110,7 @@ def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
 def _check_apart(together: Gradient | ClipError, alone: Gradient | ClipError) -> None:
     """Raise ConfigError unless a clip's feature from a batch is the one it has alone: a model whose clips meet somewhere, or
     whose first axis is not the clips', would give wrong ones without a sign."""
-    if isinstance(together, Gradient) and isinstance(alone, Gradient) and together.feature @ alone.feature > 0.99:
+    if isinstance(together, Gradient) and isinstance(alone, Gradient) and together.feature @ alone.feature > 0.998:
         return
     if isinstance(together, ClipError) and isinstance(alone, ClipError):
         return
