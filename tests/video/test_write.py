@@ -121,7 +121,10 @@ def test_an_interrupted_write_leaves_no_file_of_that_name(tmp_path, how):
             time.sleep(0.05)
     finally:
         writing.send_signal(how)
-        writing.wait(timeout=60)
+        try:
+            writing.wait(timeout=60)
+        finally:
+            writing.kill()
     assert not path.exists()
     left: list[Path] = list(tmp_path.iterdir())
     assert left == [] if how == signal.SIGINT else all(file.name.startswith(".") for file in left)
