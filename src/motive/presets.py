@@ -46,4 +46,4 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Settings that `preset: NAME` stands for, under whatever is set beside it. paper: the method as published, but for its
 tracker; best: what predicts training best in the lab (docs/results.md). Sixteen draws; of the error, what changes over time; of
-the parameters, self-attention, where frames see each other; the kernel inverse."""
+the parameters, self-attention, where frames see each other; the kernel inverse. Features in one byte a number score alike."""

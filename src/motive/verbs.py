@@ -205,9 +205,18 @@ def show(config: Config) -> Shown:
         text=description.read_text(encoding="utf-8").rstrip("\n"),
         kept=read_jsonl(config.out / "selection.jsonl"),
         harmful=read_jsonl(config.out / "harmful.jsonl"),
-        not_scored=[line for which in WHICH for line in _reasons(Store.open(config.out / which).rows(), "failed", "left-out")],
+        not_scored=_each_once(line for place in _stages(config) for which in WHICH for line in _not_scored(place / which)),
         trained=load_scores(config.out / "scores.parquet").trained,
     )
+
+
+def _stages(config: Config) -> list[Path]:
+    """Folders of a run's stages, the coarse ones first."""
+    return [*(stage_config(config, number).out for number in range(1, len(config.cascade) + 1)), config.out]
+
+
+def _not_scored(store: Path) -> list[str]:
+    return _reasons(Store.open(store).rows(), "failed", "left-out")
 
 
 def run(config: Config, progress: Progress | None = None) -> Indexed:

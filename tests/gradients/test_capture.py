@@ -24,6 +24,14 @@ def inputs(model):
     return torch.randn(shape), model.encode_text(["a red disc falls"])[0], torch.rand(shape[1:]), shared_noise(0, shape)
 
 
+@pytest.fixture
+def captured(model, inputs):
+    """A projector, a loss, and its plain capture."""
+    latents, text, mask, noise = inputs
+    projector, loss = exact(model.denoiser), [lambda: clip_loss(model, latents, text, mask, noise, 0.75)]
+    return projector, loss, project_gradient(model.denoiser, projector, loss)
+
+
 @pytest.mark.parametrize("sigmas", [[0.75075], [0.3, 0.6, 0.9]])
 def test_the_streamed_gradient_is_the_reference_gradient(model, inputs, sigmas) -> None:
     latents, text, mask, noise = inputs
@@ -76,11 +84,8 @@ def test_the_loss_is_a_mean_over_every_latent_element() -> None:
     assert motion_loss(error, mask).tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def test_checkpointing_gives_the_same_gradient(model, inputs) -> None:
-    latents, text, mask, noise = inputs
-    projector = exact(model.denoiser)
-    loss = [lambda: clip_loss(model, latents, text, mask, noise, 0.75)]
-    plain = project_gradient(model.denoiser, projector, loss)
+def test_checkpointing_gives_the_same_gradient(model, captured) -> None:
+    projector, loss, plain = captured
     model.denoiser.enable_gradient_checkpointing()
     recomputed = project_gradient(model.denoiser, projector, loss)
     assert torch.equal(plain.feature, recomputed.feature)
@@ -88,11 +93,8 @@ def test_checkpointing_gives_the_same_gradient(model, inputs) -> None:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_offloading_gives_the_same_gradient(model, inputs, checkpointing) -> None:
-    latents, text, mask, noise = inputs
-    projector = exact(model.denoiser)
-    loss = [lambda: clip_loss(model, latents, text, mask, noise, 0.75)]
-    plain = project_gradient(model.denoiser, projector, loss)
+def test_offloading_gives_the_same_gradient(model, captured, checkpointing) -> None:
+    projector, loss, plain = captured
     if checkpointing:
         model.denoiser.enable_gradient_checkpointing()
     with offloaded(model.denoiser):
@@ -113,11 +115,8 @@ def test_offloading_moves_activations_and_leaves_weights_where_they_are() -> Non
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_compiled_denoiser_gives_the_same_gradient(model, inputs, checkpointing) -> None:
-    latents, text, mask, noise = inputs
-    projector = exact(model.denoiser)
-    loss = [lambda: clip_loss(model, latents, text, mask, noise, 0.75)]
-    plain = project_gradient(model.denoiser, projector, loss)
+def test_a_compiled_denoiser_gives_the_same_gradient(model, captured, checkpointing) -> None:
+    projector, loss, plain = captured
     if checkpointing:
         model.denoiser.enable_gradient_checkpointing()
     # Traced as for any compiler, but run by torch itself: what capture meets is the compiled graph's backward pass.
@@ -128,14 +127,11 @@ def test_a_compiled_denoiser_gives_the_same_gradient(model, inputs, checkpointin
 
 
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
-def test_autocast_moves_the_gradient_by_its_own_rounding_only(model, inputs) -> None:
-    latents, text, mask, noise = inputs
-    projector = exact(model.denoiser)
-    loss = [lambda: clip_loss(model, latents, text, mask, noise, 0.75)]
-    plain = project_gradient(model.denoiser, projector, loss)
+def test_autocast_moves_the_gradient_by_its_own_rounding_only(model, captured) -> None:
+    projector, loss, plain = captured
     with torch.autocast("cpu", torch.bfloat16):
         cast = project_gradient(model.denoiser, projector, loss)
-        clip_loss(model, latents, text, mask, noise, 0.75).backward()
+        loss[0]().backward()
     gradient = torch.cat([p.grad.flatten() for _, p in sorted(model.denoiser.named_parameters())])
     assert torch.allclose(cast.feature, gradient / gradient.norm(), atol=1e-6)
     assert 0.95 < plain.feature @ cast.feature < 1

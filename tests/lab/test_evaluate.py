@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from motive.lab import frontier
 from motive.lab.counterfactual import Tuning
-from motive.lab.evaluate import BEST, Effort, evaluate
+from motive.lab.evaluate import BEST, Effort, effects_of_halves, evaluate
 from motive.lab.inputs import lab_config, read_inputs
 from motive.lab.results import page
 from motive.lab.rows import score_rows
@@ -88,3 +90,35 @@ def test_the_lab_scores_what_the_product_computes(measured, tmp_path, row, secti
     tolerance = 0.1 if row == "paper" else 2e-3 * abs(expected).max()
     assert abs(scores.influence - expected).max() < tolerance
     assert np.corrcoef(scores.influence.ravel(), expected.ravel())[0, 1] > (0.98 if row == "paper" else 0.9999)
+
+
+# Of four subsets a resampled score can be exactly zero, and the ratio of two then has no value.
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_what_cheaper_attribution_costs_is_measured_whole(measured, tmp_path) -> None:
+    folder, results = measured
+    manifests = [folder / "suite" / which / "metadata.csv" for which in ("pool", "queries")]
+    config = lab_config(tmp_path / "run", *manifests, shipped_model())
+    fewer = config.video.model_copy(update={"frames": frontier.FEW_FRAMES})
+    short = config.model_copy(update={"out": tmp_path / "short", "video": fewer})
+    (pool, queries), few = (read_inputs(each, plan(SPEC), Silent()) for each in (config, short))
+    judge = frontier.Judge(pool, queries, *effects_of_halves(results["captions"]["looks"], len(pool)))
+    found = frontier.measure(judge, few, shipped_model(), tmp_path / "draws", 1, 2, Silent())
+    parts = found["parts"]
+    assert parts.keys() == {"all parameters", *frontier.WAYS}
+    assert all(
+        0 < row["cost"] < 2 and np.isfinite([row["spearman"], *row["lds"], *row["precision"]]).all() for row in parts.values()
+    )
+    # Fewer blocks, other scores; and what is kept in a byte a number hardly differs.
+    assert 0.2 < parts["the last 4 of 6 blocks"]["spearman"] < 0.999
+    assert found["storage"]["2048 x int8"]["lds"] == pytest.approx(found["storage"]["2048 x float32"]["lds"], abs=0.2)
+    assert [row["coarse"] for row in found["cascade"]] == list(frontier.WAYS)
+    assert all(value is None or 0 <= value <= 1 for row in found["cascade"] for value in row["recall"].values())
+    assert "## Cheaper attribution" in page(results | {"frontier": found})
+
+
+def test_a_score_finds_its_own_best_tenth_in_any_shortlist(measured) -> None:
+    clips = plan(SPEC)[1]
+    scores = np.random.default_rng(0).standard_normal((60, len(clips)))
+    judge = SimpleNamespace(queries=SimpleNamespace(clips=clips))
+    assert frontier._recall(scores, scores, judge, 0.3) == 1
+    assert frontier._recall(scores, -scores, judge, 0.3) == 0

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from motive.motion.cuts import bridge_cuts, find_cuts
+from motive.video.decode import Sampling, decode
 from tests.conftest import SHARED, moving_square
 from tests.motion.test_mask import panning
 
@@ -62,3 +63,10 @@ def test_the_cuts_of_a_real_clip_are_at_the_right_frames(step) -> None:
     while (read := capture.read())[0]:
         frames.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))
     assert find_cuts(np.stack(frames[::step])) == [-(-f // step) for f in (30, 76, 137, 187, 242)]
+
+
+@pytest.mark.skipif(not BIKES.exists(), reason="the shared clips are not here")
+def test_no_other_real_clip_is_cut() -> None:
+    for path in sorted(BIKES.parent.glob("*.[ma][kpv][v4i]")):
+        frames = decode(path, Sampling(17, 16, 48, 80, "centre")).frames
+        assert find_cuts(frames) == [] or path == BIKES, path.name

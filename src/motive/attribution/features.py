@@ -100,8 +100,8 @@ def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
                 return found
         except torch.OutOfMemoryError as error:
             raise ModelError(
-                f"{model.device} is out of memory; try gradients.checkpointing=true, or model.dtype=bfloat16 or smaller "
-                "frames in another `out`"
+                f"{model.device} is out of memory; try gradients.checkpointing=true or a smaller gradients.batch, "
+                "or model.dtype=bfloat16 or smaller frames in another `out`"
             ) from error
 
     return attribute
@@ -163,7 +163,7 @@ def fill_store(
     plan = [(shard, _batches([by_id[name] for name in shard.ids], batch)) for shard in shards]
     plan = [(shard, [some for some in batches if not all(map(store.has_row, some))]) for shard, batches in plan]
     todo = sum(len(some) for _, batches in plan for some in batches)
-    timed = 0
+    attributed = 0
     with progress.steps(f"attributing {store.folder.name}", todo) as step:
         for shard, batches in plan:
             for some in batches:
@@ -172,11 +172,11 @@ def fill_store(
                 for clip, (row, feature) in zip(some, rows, strict=True):
                     store.add_row(clip, row, feature)
                     step()
-                timed += any(feature is not None for _, feature in rows)
-                if timed == 2:  # the first one also loads the model
-                    each = (time.monotonic() - begin) / len(some)
-                    progress.say(f"attributing {todo} clips takes about {duration(each * todo)}, {duration(each)} each")
-                    timed += 1
+                if any(feature is not None for _, feature in rows):
+                    attributed += 1
+                    if attributed == 2:  # the first one also loads the model
+                        each = (time.monotonic() - begin) / len(some)
+                        progress.say(f"attributing {todo} clips takes about {duration(each * todo)}, {duration(each)} each")
             store.finish(shard)
 
 

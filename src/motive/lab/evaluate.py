@@ -107,7 +107,7 @@ def evaluate(
                     "video": config.video.model_copy(update={"frames": frontier.FEW_FRAMES}),
                 }
             )
-            judge = frontier.Judge(pool, queries, *_effects_of_halves(measured, len(pool)))
+            judge = frontier.Judge(pool, queries, *effects_of_halves(measured, len(pool)))
             results["frontier"] = frontier.measure(
                 judge, read_inputs(short, plans, progress), model, place / "draws", draws, workers, progress
             )
@@ -126,7 +126,7 @@ def _effects(results: dict[str, Any], spec: SuiteSpec) -> dict[str, Any]:
     return {"plan": plan_digest(spec), "captions": captions}
 
 
-def _effects_of_halves(measured: dict[str, Any], pool: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def effects_of_halves(measured: dict[str, Any], pool: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Subsets [M, N] and relative losses [M, Q] of what `_counterfactuals` measured."""
     subsets = np.zeros((len(measured["subsets"]), pool), bool)
     for row, members in zip(subsets, measured["subsets"], strict=True):

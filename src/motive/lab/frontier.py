@@ -71,18 +71,20 @@ def measure(
     """Everything, as plain values for results.json. `short`: the suite's pool and queries at FEW_FRAMES; `folder` keeps
     draws, of which preset best has `draws`."""
     few = min(4, draws)
-
-    def drawn(name: str, count: int, is_short: bool = False) -> Sides:
-        sides = short if is_short else [judge.pool, judge.queries]
-        places = [folder / which / name.replace(" ", "-") for which in ("pool", "queries")]
-        places = [place.with_name(f"{place.name}-{FEW_FRAMES}") if is_short else place for place in places]
-        jobs = [Job(inputs, name, count, place) for inputs, place in zip(sides, places, strict=True)]
-        own, asked = draw_features(jobs, str(model), workers, progress)
-        return own, asked
-
-    whole = drawn("motion", few)
-    ways = {name: drawn(way.weighting, few, way.short) for name, way in WAYS.items()}
-    best = drawn("attention", draws)[0], drawn("masked-attention", draws)[1]
+    wanted = {name: (way, few) for name, way in WAYS.items()} | {
+        "whole": (Way("motion"), few),
+        "pool": (Way("attention"), draws),
+        "queries": (Way("masked-attention"), draws),
+    }
+    jobs = [
+        Job(inputs, way.weighting, count, folder / which / (way.weighting.replace(" ", "-") + f"-{FEW_FRAMES}" * way.short))
+        for way, count in wanted.values()
+        for which, inputs in zip(("pool", "queries"), short if way.short else (judge.pool, judge.queries), strict=True)
+    ]
+    drawn = draw_features(jobs, str(model), workers, progress)
+    sides = dict(zip(wanted, zip(drawn[::2], drawn[1::2], strict=True), strict=True))
+    whole, best = sides["whole"], (sides["pool"][0], sides["queries"][1])
+    ways = {name: sides[name] for name in WAYS}
     costs = _costs(load_model(str(model), (0.75,), "cpu"), judge.pool, short[0])
     one = _cosines(whole, 1)
     fulls = [full for full in (16, 64) if full <= draws]
