@@ -71,7 +71,7 @@ def drawn(manifest: Path, out: Path) -> list[Any]:
     masks = {"dis": torch.stack([each.mask for each in ready])}
     named: list[Any] = [SimpleNamespace(name=clip.id) for clip in clips]
     latents, texts = torch.stack([each.latents for each in ready]), [each.text for each in ready]
-    inputs = Inputs(named, latents, texts, masks, np.zeros(0, np.float32))
+    inputs = Inputs(named, latents, texts, masks, np.zeros(0, np.uint8), np.zeros(0, np.float32))
     jobs = [Job(inputs, name, FULL, out / name) for name in ("attention", "masked-attention")]
     return draw_features(jobs, config.model.path, 2, Silent())
 

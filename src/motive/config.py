@@ -71,8 +71,9 @@ class MotionSection(Section):
     """px/frame that weigh 1, and what is slower proportionally less, instead of the clip's own minimum and maximum."""
     cuts: Literal["bridge", "keep"] = "bridge"
     """Displacement across a hard cut: taken from the frame after it, or kept as the tracker reports it (paper)."""
-    noise: Literal["keep", "subtract"] = "keep"
-    """subtract: take the tracker's noise on the clip, measured where its picture does not change, off every magnitude."""
+    noise: Literal["keep", "drop", "subtract"] = "keep"
+    """drop: displacement where the picture does not change counts as none; subtract: what the tracker reports there is taken
+    off every magnitude."""
     shape: Literal["soft", "binary"] = "soft"
     """soft weights (paper), or 1 where displacement reaches the floor and 0 elsewhere."""
     dilation: int = Field(0, ge=0, le=256)

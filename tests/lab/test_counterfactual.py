@@ -23,7 +23,14 @@ def inputs() -> Inputs:
     clips = [LabClip(f"clip_{n}", n, Spec("bounce", looks)) for n in range(10)]
     texts = model.encode_text(["a large striped red disc"] * 10)
     masks = {"true": torch.rand(10, 5, 8, 8)}
-    return Inputs(clips, torch.randn(SHAPE), texts, masks, np.zeros((10, 17, 64, 64, 2), np.float32))
+    return Inputs(
+        clips,
+        torch.randn(SHAPE),
+        texts,
+        masks,
+        np.zeros((10, 17, 64, 64, 3), np.uint8),
+        np.zeros((10, 17, 64, 64, 2), np.float32),
+    )
 
 
 def meetings(run: Run, steps: int) -> dict[int, list[tuple[float, float]]]:

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from motive.lab import frontier
+from motive.lab import frontier, masks
 from motive.lab.counterfactual import Tuning
 from motive.lab.evaluate import BEST, Effort, effects_of_halves, evaluate
 from motive.lab.inputs import lab_config, read_inputs
+from motive.lab.metrics import Judge
 from motive.lab.results import page
 from motive.lab.rows import score_rows
 from motive.lab.shipped import shipped_model
@@ -101,7 +102,7 @@ def test_what_cheaper_attribution_costs_is_measured_whole(measured, tmp_path) ->
     fewer = config.video.model_copy(update={"frames": frontier.FEW_FRAMES})
     short = config.model_copy(update={"out": tmp_path / "short", "video": fewer})
     (pool, queries), few = (read_inputs(each, plan(SPEC), Silent()) for each in (config, short))
-    judge = frontier.Judge(pool, queries, *effects_of_halves(results["captions"]["looks"], len(pool)))
+    judge = Judge(pool, queries, *effects_of_halves(results["captions"]["looks"], len(pool)))
     found = frontier.measure(judge, few, shipped_model(), tmp_path / "draws", 1, 2, Silent())
     parts = found["parts"]
     assert parts.keys() == {"all parameters", *frontier.WAYS}
@@ -122,3 +123,24 @@ def test_a_score_finds_its_own_best_tenth_in_any_shortlist(measured) -> None:
     judge = SimpleNamespace(queries=SimpleNamespace(clips=clips))
     assert frontier._recall(scores, scores, judge, 0.3) == 1
     assert frontier._recall(scores, -scores, judge, 0.3) == 0
+
+
+# As above: of four subsets a score may have no spread.
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_masks_are_measured_against_the_truth_and_by_what_they_find(measured, tmp_path) -> None:
+    folder, results = measured
+    manifests = [folder / "suite" / which / "metadata.csv" for which in ("pool", "queries")]
+    pool, queries = read_inputs(lab_config(tmp_path / "run", *manifests, shipped_model()), plan(SPEC), Silent())
+    judge = Judge(pool, queries, *effects_of_halves(results["captions"]["looks"], len(pool)))
+    some = {name: masks.MASKS[name] for name in ("dis, default", "dis, dilated by 4 px", "true displacement, binary")}
+    found = masks.what_they_find(judge, shipped_model(), tmp_path / "draws", 1, 2, Silent(), some)
+    assert found.keys() == some.keys()
+    assert found["dis, default"]["over default"] == (0, 0, 0)
+    assert all(np.isfinite([*row["both"]["lds"], *row["best"]["precision"]]).all() for row in found.values())
+    assert len({row["both"]["lds"] for row in found.values()}) > 1
+    truth, still = masks.against_truth(3), masks.without_motion(2)
+    for name in masks.SEEN_BY:
+        # Half of the picture is nothing but noise to DIS; dropping what is unseen brings the moving region back.
+        assert truth[name]["noise, noise dropped"]["iou"] > truth[name]["noise"]["iou"]
+        assert still[name]["still, noise 12"] == 1
+    assert "## Masks" in page(results | {"masks": {"truth": truth, "still": still, "found": found}})

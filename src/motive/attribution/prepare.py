@@ -26,7 +26,7 @@ from motive.progress import Progress, duration
 from motive.video.decode import Sampling, decode
 from motive.video.table import Clip
 
-PREPARED_VERSION = 1
+PREPARED_VERSION = 2
 """Raised whenever the same settings would prepare a clip differently."""
 
 

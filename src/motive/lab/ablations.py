@@ -1,4 +1,4 @@
-"""The paper's ablations, and trackers against the truth, in the lab."""
+"""The paper's ablations in the lab."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -20,7 +20,6 @@ from motive.lab.motions import PHYSICAL
 from motive.lab.train import SIZE
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
-from motive.motion.trackers import TRACKERS
 from motive.progress import Progress
 from motive.seeds import stream
 
@@ -35,7 +34,6 @@ def measure(
         "timesteps": timesteps(pool, queries, str(model), place, progress),
         "length": clip_length(loaded, progress),
         "overlap": {name: overlap(scores, queries) for name, scores in rows.items()},
-        "trackers": trackers(),
     }
 
 
@@ -138,29 +136,3 @@ def overlap(scores: Scores, queries: Inputs, share: float = 0.1) -> float:
         mean = scores[:, wanted == motion].mean(axis=1, keepdims=True)
         tops[motion] = set(ranking(mean)[:size, 0].tolist())
     return float(np.mean([len(tops[a] & tops[b]) / size for a, b in combinations(tops, 2)]))
-
-
-def trackers(clips: int = 40) -> dict[str, dict[str, dict[str, float]]]:
-    """For each tracker, on clean, noisy and camera-moved clips at the model's size: correlation of its magnitude with the
-    true one, and IoU of the moving region (more than half a pixel a frame)."""
-    conditions = {"clean": (0.0, None), "noise": (6.0, None), "camera": (0.0, "pan")}
-    out: dict[str, dict[str, dict[str, float]]] = {name: {} for name in TRACKERS}
-    motions = list(PHYSICAL)
-    for condition, (noise, camera) in conditions.items():
-        rendered = [
-            world.render(
-                n, world.Spec(motions[n % len(motions)], world.draw_looks(stream(0, "trackers", n)), camera, noise), SIZE
-            )
-            for n in range(clips)
-        ]
-        for name, track in TRACKERS.items():
-            pairs = []
-            for clip in rendered:
-                true, seen = (np.linalg.norm(d, axis=-1) for d in (clip.displacement, track(clip.frames)))
-                moving, found = true > 0.5, seen > 0.5
-                pairs.append(
-                    (np.corrcoef(true.ravel(), seen.ravel())[0, 1], (moving & found).sum() / max((moving | found).sum(), 1))
-                )
-            correlation, iou = np.mean(pairs, axis=0)
-            out[name][condition] = {"correlation": float(correlation), "iou": float(iou)}
-    return out

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from motive.attribution.prepare import check_fingerprint
 from motive.files import write_atomic, write_json
-from motive.lab import ablations, frontier
+from motive.lab import ablations, frontier, masks
 from motive.lab.counterfactual import Run, Tuning, half_subsets, measure_runs
 from motive.lab.inputs import Captions, Inputs, lab_config, read_inputs
 from motive.lab.metrics import (
+    Judge,
     Scores,
     agreement,
     datamodelling,
@@ -107,10 +108,11 @@ def evaluate(
                     "video": config.video.model_copy(update={"frames": frontier.FEW_FRAMES}),
                 }
             )
-            judge = frontier.Judge(pool, queries, *effects_of_halves(measured, len(pool)))
+            judge = Judge(pool, queries, *effects_of_halves(measured, len(pool)))
             results["frontier"] = frontier.measure(
                 judge, read_inputs(short, plans, progress), model, place / "draws", draws, workers, progress
             )
+            results["masks"] = masks.measure(judge, model, place / "draws", draws, workers, progress)
         write_json(folder / "results.json", results)
     results["minutes"] = (time.monotonic() - began) / 60
     write_json(folder / "results.json", results)

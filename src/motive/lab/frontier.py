@@ -20,7 +20,7 @@ from motive.gradients.parameters import choose_parameters
 from motive.gradients.projection import Fastfood
 from motive.lab.draws import DIM, PARTS, Draws, Job, draw_features, mean_directions, unit, weighting
 from motive.lab.inputs import Inputs
-from motive.lab.metrics import Interval, Scores, datamodelling, judge_retrieval, spearman, times_as_good
+from motive.lab.metrics import Judge, Scores, spearman, times_as_good
 from motive.lab.rows import kernel_scores
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
@@ -35,20 +35,6 @@ FEW_FRAMES = 9
 
 Sides = tuple[Draws, Draws]
 """Of the pool, and of the queries."""
-
-
-@dataclass(frozen=True)
-class Judge:
-    """What a score matrix is judged by: the suite, and which halves of its pool taught what."""
-
-    pool: Inputs
-    queries: Inputs
-    subsets: NDArray[np.bool_]
-    losses: NDArray[np.float64]
-
-    def __call__(self, scores: Scores) -> dict[str, Interval]:
-        found = judge_retrieval(scores, self.pool.clips, self.queries.clips)
-        return {"lds": datamodelling(scores, self.subsets, self.losses), "precision": found.precision}
 
 
 @dataclass(frozen=True)

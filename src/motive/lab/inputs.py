@@ -31,13 +31,15 @@ class Inputs:
     """Clips in the order of their plan.
 
     latents float32 [N, C, f, h, w]; texts: N embeddings [tokens, dim]; masks float32 [N, f, h, w]: "dis" as Motive makes
-    them, "paper" without a floor, "true" from the exact displacement. displacement float32 [N, F, H, W, 2], DIS's.
+    them, "paper" without a floor, "true" from the exact displacement. frames uint8 [N, F, H, W, 3]; displacement float32
+    [N, F, H, W, 2], DIS's.
     """
 
     clips: list[LabClip]
     latents: Tensor
     texts: list[Tensor]
     masks: dict[str, Tensor]
+    frames: NDArray[np.uint8]
     displacement: NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -77,7 +79,7 @@ def _read(config: Config, which: str, plan: list[LabClip], prepared: PreparedFol
     table = {Path(clip.name).stem: clip for clip in verbs.read_clips(config, which)}
     video, tracker = config.video, clip_tracker(config, torch.device(config.model.device))
     sampling = Sampling(video.frames, video.fps, video.height, video.width)
-    latents, texts, displacements = [], [], []
+    latents, texts, pictures, displacements = [], [], [], []
     masks: dict[str, list[Tensor]] = {"dis": [], "paper": [], "true": []}
     for planned in plan:
         clip = table[planned.name]
@@ -88,12 +90,13 @@ def _read(config: Config, which: str, plan: list[LabClip], prepared: PreparedFol
         displacement = tracker(frames)
         latents.append(ready.latents)
         texts.append(ready.text)
+        pictures.append(frames)
         displacements.append(displacement)
         masks["dis"].append(ready.mask)
         masks["paper"].append(_plain_mask(displacement, stride))
         masks["true"].append(_plain_mask(true_displacement(planned)[: len(frames)], stride))
     stacked = {name: torch.stack(parts) for name, parts in masks.items()}
-    return Inputs(plan, torch.stack(latents), texts, stacked, np.stack(displacements))
+    return Inputs(plan, torch.stack(latents), texts, stacked, np.stack(pictures), np.stack(displacements))
 
 
 def _plain_mask(displacement: NDArray[np.float32], stride: tuple[int, int, int]) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from motive.lab.inputs import Inputs
 from motive.lab.suite import LabClip
 from motive.seeds import stream
 
@@ -18,6 +19,20 @@ Scores = NDArray[np.float64]
 Interval = tuple[float, float, float]
 
 RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What a score matrix is judged by: the suite, and which halves of its pool taught what."""
+
+    pool: Inputs
+    queries: Inputs
+    subsets: NDArray[np.bool_]
+    losses: NDArray[np.float64]
+
+    def __call__(self, scores: Scores) -> dict[str, Interval]:
+        found = judge_retrieval(scores, self.pool.clips, self.queries.clips)
+        return {"lds": datamodelling(scores, self.subsets, self.losses), "precision": found.precision}
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,12 @@ def judge_retrieval(scores: Scores, pool: Sequence[LabClip], queries: Sequence[L
     """`retrieval` of scores on a suite's clips."""
     motions, kinds = ([getattr(clip.spec, name) for clip in pool] for name in ("motion", "kind"))
     return retrieval(scores, motions, kinds, [clip.spec.motion for clip in queries], share)
+
+
+def precisions(scores: Scores, pool: Sequence[LabClip], queries: Sequence[LabClip], share: float = 0.1) -> NDArray[np.float64]:
+    """[Q]: of the top share by each query's scores, the part that shows the query's motion."""
+    relevant = np.array([clip.spec.motion for clip in pool])[ranking(scores)] == [clip.spec.motion for clip in queries]
+    return np.asarray(relevant[: max(1, int(len(scores) * share + 0.5))].mean(axis=0))
 
 
 def ranking(scores: Scores) -> NDArray[np.int64]:

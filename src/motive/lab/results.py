@@ -27,6 +27,8 @@ def page(results: dict[str, Any], before: str = "") -> str:
         parts.append(f"With captions other than the first kind, gradients have at most {effort['other_draws']} draws.")
     if "ablations" in results:
         parts += _ablations(results["ablations"])
+    if "masks" in results:
+        parts += _masks(results["masks"])
     if "frontier" in results:
         parts += _frontier(results["frontier"])
     _, heading, discussion = before.partition(DISCUSSION)
@@ -146,10 +148,6 @@ def _controls(measured: dict[str, Any], named: dict[str, str]) -> list[str]:
 
 
 def _ablations(found: dict[str, Any]) -> list[str]:
-    trackers = [
-        [name, *(f"{measured[c]['correlation']:.2f} / {measured[c]['iou']:.2f}" for c in ("clean", "noise", "camera"))]
-        for name, measured in found["trackers"].items()
-    ]
     return [
         "## Ablations",
         "Projected against exact cosines (Spearman over pool clips, mean over queries):",
@@ -160,8 +158,31 @@ def _ablations(found: dict[str, Any]) -> list[str]:
         "Mean overlap of the top sets of two motions: "
         + ", ".join(f"{name} {value:.2f}" for name, value in found["overlap"].items())
         + ".",
-        "Trackers against the true displacement at the model's size: correlation of magnitudes / IoU of the moving region:",
-        markdown(["tracker", "clean", "sensor noise", "moving camera"], trackers),
+    ]
+
+
+def _masks(found: dict[str, Any]) -> list[str]:
+    truth = [
+        [name, *(f"{measured['correlation']:.2f} / {measured['iou']:.2f}" for measured in conditions.values())]
+        for name, conditions in found["truth"].items()
+    ]
+    still = [[name, *(f"{share:.2f}" for share in shares.values())] for name, shares in found["still"].items()]
+    figures = (("both", "lds"), ("both", "precision"), ("best", "lds"), ("best", "precision"))
+    masks = [
+        [name, *(interval(row[score][figure]) for score, figure in figures), interval(row["over default"])]
+        for name, row in found["found"].items()
+    ]
+    head = [f"{score}, {figure}" for score in ("masked on both sides", "`preset: best`") for figure in ("LDS", "precision")]
+    return [
+        "## Masks",
+        "Trackers against the true displacement at the model's size: correlation of magnitudes / IoU of the moving region. "
+        "Where the camera moves, the truth is what moves beside it.",
+        markdown(["tracker", *next(iter(found["truth"].values()))], truth),
+        "Share of clips that get no mask of their own, where no object moves (at the size they are rendered at):",
+        markdown(["tracker", *next(iter(found["still"].values()))], still),
+        "What attribution finds through each mask: the paper's score with 4 draws, masked on both sides; and `preset: best`, "
+        "whose queries alone are masked, with the difference of its precision to that of the default mask, query by query.",
+        markdown(["tracker, mask", *head, "over default"], masks),
     ]
 
 

@@ -13,22 +13,10 @@ from torch.nn.functional import interpolate
 from motive.errors import ClipError, LeftOutError
 from motive.motion.camera import CameraModel, fit_camera
 from motive.motion.cuts import bridge_cuts, find_cuts
+from motive.motion.evidence import evidence
 from motive.motion.trackers import Displacement, Frames, Tracker
 
 Label = Literal["moving", "static", "camera"]
-
-EVIDENCE_LEVELS = 4.0
-"""Grey levels (of 255) by which a neighbourhood's mean must change for a displacement there to be believed."""
-
-EVIDENCE_WINDOW = 9 / 240
-"""Of the picture's height: that neighbourhood's side, at least 9 pixels."""
-
-SUSTAINED_QUANTILE = 0.998
-"""Of a frame's pixels, the share that may be slower: what moves must fill 0.2 % of the picture to count."""
-
-
-NOISE_QUANTILE = 0.9
-"""Of the displacement where the picture does not change, the share that counts as the tracker's noise."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +28,8 @@ class MaskOptions:
     quantiles: of all magnitudes, taken instead of the minimum and maximum; what lies outside becomes 0 or 1.
     full: px/frame that weigh 1, and what is slower proportionally less, instead of the clip's own range.
     cuts: "keep" what the tracker makes of hard cuts, or "bridge" them (see motion.cuts).
-    noise: "keep" the tracker's noise, or "subtract" the clip's own, measured where its picture does not change.
+    noise: "keep" the tracker's noise, "drop" displacement where the picture does not change, or "subtract" from all of it
+        what the tracker reports there (see motion.evidence).
     shape: "soft" weights, or "binary" ones, 1 where displacement reaches the floor.
     dilation: pixels by which what moves is widened before it is made smaller.
     pooling: of the frames that one latent stands for, the "mean" weight or the "max".
@@ -53,7 +42,7 @@ class MaskOptions:
     camera: Literal["keep"] | CameraModel = "keep"
     full: float | None = None
     cuts: Literal["keep", "bridge"] = "keep"
-    noise: Literal["keep", "subtract"] = "keep"
+    noise: Literal["keep", "drop", "subtract"] = "keep"
     shape: Literal["soft", "binary"] = "soft"
     dilation: int = 0
     pooling: Literal["mean", "max"] = "mean"
@@ -64,8 +53,8 @@ class Motion:
     """What moved, in px/frame at the standardised size, after camera removal where that is on.
 
     mean, peak: mean and maximum magnitude over the clip, the tracker's noise included.
-    sustained: what half of the frames reach, counting only displacement that the picture bears out: the median over
-        frames of the SUSTAINED_QUANTILE of magnitude where the picture changed. Tracker noise hardly enters it.
+    sustained: what half of the frames reach, counting only displacement that the picture bears out (see
+        Evidence.sustained). Tracker noise hardly enters it.
     camera_px, camera_support: see Camera; 0 when camera motion is kept.
     cuts: hard cuts in the clip.
     label: "camera" if a camera model was fitted and moves (see Camera), else "static" below the floor, else "moving".
@@ -85,26 +74,28 @@ def motion_mask(frames: Frames, tracker: Tracker, stride: tuple[int, int, int], 
 
     Raises LeftOutError for a static clip that `options` leaves out, ClipError when the displacement is not finite.
     """
-    displacement = tracker(frames)
+    displacement = np.require(tracker(frames), np.float32, ["C", "W"])
+    if displacement.shape != (*frames.shape[:3], 2):
+        raise ClipError(f"the tracker gave {displacement.shape} for frames {frames.shape}; it must give [F, H, W, 2]")
     if not all(np.isfinite(frame).all() for frame in displacement):
         raise ClipError("its displacement is not finite: the tracker failed on it")
     cuts = find_cuts(frames)
     if options.cuts == "bridge":
         bridge_cuts(displacement, cuts)
-    camera_px = camera_support = 0.0
-    camera_moves = False
-    if options.camera != "keep":
-        camera = fit_camera(frames, displacement, options.camera)
+    camera = None if options.camera == "keep" else fit_camera(frames, displacement, options.camera)
+    if camera is not None:
         displacement -= camera.displacement
-        camera_px, camera_support, camera_moves = camera.px, camera.support, camera.moves
     magnitude = _lengths(displacement)
-    del displacement  # the largest thing here: 260 MB at the paper's size
-    sustained, noise = _sustained(frames, magnitude)
-    if options.noise == "subtract":
-        magnitude = np.maximum(magnitude - noise, 0)
+    seen = evidence(frames, None if camera is None else camera.displacement)
+    sustained = seen.sustained(magnitude)
+    if options.noise == "drop":
+        seen.drop_unseen(magnitude)
+    elif options.noise == "subtract":
+        np.maximum(magnitude - seen.noise(magnitude), 0, out=magnitude)
     still = sustained < options.floor
-    label: Label = "camera" if camera_moves else "static" if still else "moving"
-    motion = Motion(float(magnitude.mean()), float(magnitude.max()), sustained, camera_px, camera_support, len(cuts), label)
+    label: Label = "camera" if camera is not None and camera.moves else "static" if still else "moving"
+    px, support = (0.0, 0.0) if camera is None else (camera.px, camera.support)
+    motion = Motion(float(magnitude.mean()), float(magnitude.max()), sustained, px, support, len(cuts), label)
     if still and options.static == "leave-out":
         beside = "camera motion" if label == "camera" else "tracker noise"
         raise LeftOutError(f"static: sustained motion beside {beside} is {sustained:.2f} px/frame, the floor {options.floor:g}")
@@ -125,15 +116,16 @@ def _weight(magnitude: NDArray[np.float32], options: MaskOptions) -> Tensor:
 
 
 def normalise(magnitude: Tensor, quantiles: tuple[float, float] | None = None) -> Tensor:
-    """W = (M - min M) / (max M - min M + 1e-6) over all frames and pixels of `magnitude` [F, H, W] (METHOD.md 2.3).
+    """W = (M - min M) / (max M - min M + 1e-6) over all frames and pixels of `magnitude` [F, H, W], in its own memory
+    (METHOD.md 2.3).
 
     With `quantiles` (low, high) these take the place of minimum and maximum, and W is cut to [0, 1].
     """
     if quantiles is None:
         low, high = magnitude.min(), magnitude.max()
-        return (magnitude - low) / (high - low + 1e-6)
+        return magnitude.sub_(low).div_(high - low + 1e-6)
     low, high = torch.from_numpy(np.quantile(magnitude.numpy(), quantiles).astype(np.float32))
-    return ((magnitude - low) / (high - low + 1e-6)).clamp(0, 1)
+    return magnitude.sub_(low).div_(high - low + 1e-6).clamp_(0, 1)
 
 
 def to_latent_grid(weight: Tensor, stride: tuple[int, int, int], pooling: Literal["mean", "max"] = "mean") -> Tensor:
@@ -152,30 +144,10 @@ def to_latent_grid(weight: Tensor, stride: tuple[int, int, int], pooling: Litera
 
 
 def _lengths(displacement: Displacement) -> NDArray[np.float32]:
-    """|d|, px/frame [F, H, W], a frame at a time to need no second array of displacement's size."""
-    out = np.empty(displacement.shape[:-1], np.float32)
+    """|d|, px/frame [F, H, W], in the first half of displacement's own memory: it is the largest thing here."""
+    frames, height, width, _ = displacement.shape
+    out = displacement.reshape(-1)[: frames * height * width].reshape(frames, height, width)
     for lengths, frame in zip(out, displacement, strict=True):
-        np.hypot(frame[..., 0], frame[..., 1], out=lengths)
+        # Frame f's lengths end where frame f begins, or before it but for frame 0; OpenCV's are made aside.
+        lengths[:] = cv2.magnitude(frame[..., 0], frame[..., 1])
     return out
-
-
-def _grey(frame: Frames) -> NDArray[np.float32]:
-    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
-
-
-def _sustained(frames: Frames, magnitude: NDArray[np.float32]) -> tuple[float, float]:
-    """Two figures in px/frame: the median over frames of the 99.8th percentile of magnitude, 0 wherever the picture hardly
-    changed; and the NOISE_QUANTILE of magnitude where it did not, the tracker's noise on this clip."""
-    if len(frames) == 1:
-        return 0.0, 0.0
-    window = max(9, round(EVIDENCE_WINDOW * magnitude.shape[1]) | 1)
-    reached, noise = [], []
-    before = _grey(frames[0])
-    for f in range(1, len(frames)):
-        now = _grey(frames[f])
-        changed = np.abs(cv2.blur(now - before, (window, window))) > EVIDENCE_LEVELS
-        before = now
-        reached.append(np.quantile(np.where(changed, magnitude[f], 0), SUSTAINED_QUANTILE))
-        if not changed.all():
-            noise.append(np.quantile(magnitude[f][~changed], NOISE_QUANTILE))
-    return float(np.median(reached)), float(np.median(noise)) if noise else 0.0
