@@ -26,7 +26,7 @@ from motive.progress import Progress, duration
 from motive.video.decode import Sampling, decode
 from motive.video.table import Clip
 
-PREPARED_VERSION = 1
+PREPARED_VERSION = 2
 """Raised whenever the same settings would prepare a clip differently."""
 
 
@@ -214,7 +214,7 @@ def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> 
             cuts=moved.cuts,
             label=moved.label,
         )
-        return Prepared(latents, folder.text(clip.caption), mask, facts)
+        return Prepared(latents, folder.text(clip.caption), torch.from_numpy(mask), facts)
 
     return prepare
 
