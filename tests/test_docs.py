@@ -43,7 +43,8 @@ def test_no_room_imports_upward() -> None:
         "gradients": low | {"models.base"},
         "attribution": low | {"config", "video", "motion", "models.base", "gradients"},
         "report": low | {"config", "video", "motion", "attribution.influence", "attribution.prepare"},
-        "config": {"errors", "plain_yaml", "presets"},
+        "config": {"errors", "overrides", "plain_yaml"},
+        "overrides": {"errors", "plain_yaml", "presets"},
         "presets": {"sigmas"},
         "plain_yaml": {"errors"},
     }

@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from motive.errors import ConfigError
-from motive.plain_yaml import load_yaml, read_yaml
-from motive.presets import PRESETS
+from motive.overrides import apply_settings, expand_preset, resolve_paths
+from motive.plain_yaml import read_yaml
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -216,24 +216,15 @@ def load_config(source: Path | None = None, settings: Iterable[str] = ()) -> Con
     if source is not None:
         file = source / "motive.yaml" if source.is_dir() else source
         tree, base = read_yaml(file), file.resolve().parent
-    overrides = [_parse_setting(setting) for setting in settings]
-    _resolve_paths(tree, base)
-    # A preset among the settings replaces that of the file and outweighs its other settings; single settings outweigh both.
-    for preset in [value for keys, value in overrides if keys == ["preset"]]:
-        tree.pop("preset", None)
-        for section, chosen in _preset(preset, "--set").items():
-            for key, setting in chosen.items():
-                _put(tree, [section, key], setting)
-    for keys, value in overrides:
-        if keys != ["preset"]:
-            _put(tree, keys, value)
-    _resolve_paths(tree, Path.cwd())
+    resolve_paths(tree, base)
+    apply_settings(tree, settings)
+    resolve_paths(tree, Path.cwd())
     return parse_config(tree, str(source) if source is not None else "the settings")
 
 
 def parse_config(tree: Mapping[str, Any], where: str) -> Config:
     """Validate a tree of plain values; `where` names it in errors. A key `preset` gives way to what it stands for."""
-    tree = _expand_preset(tree, where)
+    tree = expand_preset(tree, where)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -265,57 +256,6 @@ def differences(stored: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
         elif old != new:
             lines.append(f"{prefix}{key}: stored {old!r}, now {new!r}")
     return lines
-
-
-def _parse_setting(setting: str) -> tuple[list[str], Any]:
-    name, equals, value = setting.partition("=")
-    keys = name.strip().split(".")
-    if not equals or not all(keys):
-        raise ConfigError(f"--set {setting!r}: write it as section.key=value")
-    try:
-        return keys, load_yaml(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {setting!r}: its value is not readable as YAML: {error}") from None
-
-
-def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        below = tree.setdefault(key, {})
-        if not isinstance(below, dict):
-            raise ConfigError(f"--set {'.'.join(keys)}: {key} is a value, not a section")
-        tree = below
-    tree[keys[-1]] = value
-
-
-def _expand_preset(tree: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    if "preset" not in tree:
-        return tree
-    whole: dict[str, Any] = {key: value for key, value in tree.items() if key != "preset"}
-    for name, section in _preset(tree["preset"], where).items():
-        own = whole.get(name, {})
-        whole[name] = section | own if isinstance(own, dict) else own
-    return whole
-
-
-def _preset(name: object, where: str) -> dict[str, Any]:
-    if not isinstance(name, str) or name not in PRESETS:
-        raise ConfigError(f"{where} cannot be used:\n  preset: there are {', '.join(PRESETS)} (it is {name!r})")
-    return PRESETS[name]
-
-
-def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
-    """Make `out`, `pool`, `queries`, `root`, `motion.weights` and a local `model.path` absolute."""
-    for key in ("out", "pool", "queries", "root"):
-        if isinstance(tree.get(key), str):
-            tree[key] = str(base / Path(tree[key]).expanduser())
-    motion = tree.get("motion")
-    if isinstance(motion, dict) and isinstance(motion.get("weights"), str):
-        motion["weights"] = str(base / Path(motion["weights"]).expanduser())
-    model = tree.get("model")
-    if isinstance(model, dict) and isinstance(model.get("path"), str):
-        local = base / Path(model["path"]).expanduser()
-        if local.exists():
-            model["path"] = str(local)
 
 
 def _explain(tree: Mapping[str, Any], issue: Any) -> str:

@@ -39,7 +39,7 @@ def test_the_papers_size_gives_the_papers_latents_and_mask(tmp_path) -> None:
     assert model.trained
     assert model.latent_stride == (4, 8, 8)
     assert model.latent_shape(81, 480, 832) == (16, 21, 60, 104)
-    assert to_latent_grid(torch.ones(81, 480, 832), model.latent_stride).shape == (21, 60, 104)
+    assert to_latent_grid(np.ones((81, 480, 832), np.float32), model.latent_stride).shape == (21, 60, 104)
     assert len(model.parameter_names()) == 825
     # 30 blocks of self-attention: four projections with biases, two norms.
     assert len(fitting_names(model.parameter_names(), ["*.attn1.*"])) == 30 * 10

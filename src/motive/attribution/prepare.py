@@ -214,7 +214,7 @@ def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> 
             cuts=moved.cuts,
             label=moved.label,
         )
-        return Prepared(latents, folder.text(clip.caption), mask, facts)
+        return Prepared(latents, folder.text(clip.caption), torch.from_numpy(mask), facts)
 
     return prepare
 

@@ -101,6 +101,6 @@ def _read(config: Config, which: str, plan: list[LabClip], prepared: PreparedFol
 
 def _plain_mask(displacement: NDArray[np.float32], stride: tuple[int, int, int]) -> Tensor:
     """The paper's mask, without a floor; ones where the field is even, as it exactly is when nothing moves or a camera pans."""
-    magnitude = torch.from_numpy(np.linalg.norm(displacement, axis=-1))
+    magnitude = np.linalg.norm(displacement, axis=-1)
     even = float(magnitude.max() - magnitude.min()) < 1e-3
-    return to_latent_grid(torch.ones_like(magnitude) if even else normalise(magnitude), stride)
+    return torch.from_numpy(to_latent_grid(np.ones_like(magnitude) if even else normalise(magnitude), stride))

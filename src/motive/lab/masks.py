@@ -167,7 +167,7 @@ def _masked(inputs: Inputs, tracker: str, option: str) -> Inputs:
         motion_mask(frames, _giving(displacement), STRIDE, OPTIONS[option])[0]
         for frames, displacement in zip(inputs.frames, _displacements(inputs, tracker), strict=True)
     ]
-    return replace(inputs, masks={"dis": torch.stack(masks)})
+    return replace(inputs, masks={"dis": torch.from_numpy(np.stack(masks))})
 
 
 def _displacements(inputs: Inputs, tracker: str) -> Sequence[Displacement]:
@@ -202,7 +202,7 @@ def _of_objects(clip: world.Rendered) -> Displacement:
 def _seen(frames: Frames, tracker: Tracker, options: MaskOptions) -> NDArray[np.float32]:
     """The magnitude that `options` leave, px/frame [F, H, W], up to SIZE of them."""
     weight, _ = motion_mask(frames, tracker, (1, 1, 1), replace(options, full=float(SIZE)))
-    return weight.numpy() * SIZE
+    return weight * np.float32(SIZE)
 
 
 def _compared(true: NDArray[np.float32], seen: NDArray[np.float32]) -> tuple[float, float]:

@@ -5,10 +5,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from motive.errors import ClipError, LeftOutError
 from motive.motion.camera import CameraModel, fit_camera
@@ -17,6 +14,7 @@ from motive.motion.evidence import evidence
 from motive.motion.trackers import Displacement, Frames, Tracker
 
 Label = Literal["moving", "static", "camera"]
+Weights = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Motion:
     label: Label
 
 
-def motion_mask(frames: Frames, tracker: Tracker, stride: tuple[int, int, int], options: MaskOptions) -> tuple[Tensor, Motion]:
+def motion_mask(frames: Frames, tracker: Tracker, stride: tuple[int, int, int], options: MaskOptions) -> tuple[Weights, Motion]:
     """Mask float32 [f, h, w] on the latent grid of `stride` (frames, height, width), in [0, 1], and its clip's motion.
 
     Raises LeftOutError for a static clip that `options` leaves out, ClipError when the displacement is not finite.
@@ -99,36 +97,37 @@ def motion_mask(frames: Frames, tracker: Tracker, stride: tuple[int, int, int], 
     if still and options.static == "leave-out":
         beside = "camera motion" if label == "camera" else "tracker noise"
         raise LeftOutError(f"static: sustained motion beside {beside} is {sustained:.2f} px/frame, the floor {options.floor:g}")
-    weight = torch.ones(magnitude.shape) if still else _weight(magnitude, options)
+    weight = np.ones_like(magnitude) if still else _weight(magnitude, options)
     return to_latent_grid(weight, stride, options.pooling), motion
 
 
-def _weight(magnitude: NDArray[np.float32], options: MaskOptions) -> Tensor:
+def _weight(magnitude: Weights, options: MaskOptions) -> Weights:
     """[F, H, W] in [0, 1]."""
     if options.dilation:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, [2 * options.dilation + 1] * 2)
         magnitude = np.stack([cv2.dilate(frame, kernel) for frame in magnitude])
     if options.shape == "binary":
-        return torch.from_numpy((magnitude >= max(options.floor, 1e-6)).astype(np.float32))
+        return (magnitude >= max(options.floor, 1e-6)).astype(np.float32)
     if options.full is not None:
-        return torch.from_numpy(magnitude / np.float32(options.full)).clamp(0, 1)
-    return normalise(torch.from_numpy(magnitude), options.quantiles)
+        return (magnitude / np.float32(options.full)).clip(0, 1)
+    return normalise(magnitude, options.quantiles)
 
 
-def normalise(magnitude: Tensor, quantiles: tuple[float, float] | None = None) -> Tensor:
+def normalise(magnitude: Weights, quantiles: tuple[float, float] | None = None) -> Weights:
     """W = (M - min M) / (max M - min M + 1e-6) over all frames and pixels of `magnitude` [F, H, W], in its own memory
     (METHOD.md 2.3).
 
     With `quantiles` (low, high) these take the place of minimum and maximum, and W is cut to [0, 1].
     """
-    if quantiles is None:
-        low, high = magnitude.min(), magnitude.max()
-        return magnitude.sub_(low).div_(high - low + 1e-6)
-    low, high = torch.from_numpy(np.quantile(magnitude.numpy(), quantiles).astype(np.float32))
-    return magnitude.sub_(low).div_(high - low + 1e-6).clamp_(0, 1)
+    low, high = (
+        (magnitude.min(), magnitude.max()) if quantiles is None else np.quantile(magnitude, quantiles).astype(np.float32)
+    )
+    magnitude -= low
+    magnitude /= high - low + np.float32(1e-6)
+    return magnitude.clip(0, 1, out=magnitude)
 
 
-def to_latent_grid(weight: Tensor, stride: tuple[int, int, int], pooling: Literal["mean", "max"] = "mean") -> Tensor:
+def to_latent_grid(weight: Weights, stride: tuple[int, int, int], pooling: Literal["mean", "max"] = "mean") -> Weights:
     """[F, H, W] -> [1 + (F - 1) / s_f, H / s_h, W / s_w], stride = (s_f, s_h, s_w) (METHOD.md 2.4).
 
     Bilinear in space. In time as the causal VAE groups frames: latent 0 takes frame 0, latent k the mean of frames
@@ -136,11 +135,10 @@ def to_latent_grid(weight: Tensor, stride: tuple[int, int, int], pooling: Litera
     """
     step, tall, wide = stride
     frames, height, width = weight.shape
-    small = interpolate(weight[:, None], size=(height // tall, width // wide), mode="bilinear", align_corners=False)[:, 0]
-    if frames == 1:
-        return small
-    groups = small[1:].unflatten(0, ((frames - 1) // step, step))
-    return torch.cat([small[:1], groups.mean(dim=1) if pooling == "mean" else groups.amax(dim=1)])
+    size = width // wide, height // tall
+    small = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR) for frame in weight])
+    groups = small[1:].reshape((frames - 1) // step, step, *small.shape[1:])
+    return np.concatenate([small[:1], groups.mean(axis=1) if pooling == "mean" else groups.max(axis=1)])
 
 
 def _lengths(displacement: Displacement) -> NDArray[np.float32]:

@@ -2,12 +2,15 @@
 
 import importlib
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from motive.errors import ConfigError
-from motive.motion.alltracker import Tracks, Trust, alltracker
 from motive.motion.trackers import TRACKERS, Tracker
+
+if TYPE_CHECKING:
+    import torch
+
+    from motive.motion.alltracker import Tracks, Trust
 
 LEARNED = ("alltracker", "alltracker-tiny")
 """Trackers that need weights."""
@@ -17,9 +20,9 @@ def make_tracker(
     name: str,
     weights: Path | None = None,
     sha256: str | None = None,
-    tracks: Tracks = "pairs",
-    trust: Trust = "all",
-    device: torch.device | str = "cpu",
+    tracks: "Tracks" = "pairs",
+    trust: "Trust" = "all",
+    device: "torch.device | str" = "cpu",
 ) -> Tracker:
     """The tracker called `name`, or the callable at `package.module:function`, which then is a Tracker itself.
 
@@ -29,6 +32,9 @@ def make_tracker(
     if name in LEARNED:
         if weights is None:
             raise ConfigError(f"motion.tracker {name} needs motion.weights, a checkpoint file; see docs/how-to.md")
+        # Here, and not above: processes that decode make the other trackers without loading torch.
+        from motive.motion.alltracker import alltracker
+
         return alltracker(weights, sha256, name == "alltracker-tiny", tracks, trust, device)
     if weights is not None or (tracks, trust) != ("pairs", "all"):
         raise ConfigError(f"motion.weights, motion.tracks and motion.trust are for {' and '.join(LEARNED)}, not for {name}")

@@ -52,7 +52,7 @@ def show_motion(clip: Path, config: Config, folder: Path) -> Seen:
     speed = np.linalg.norm(displacement, axis=-1)
     full = max(float(np.quantile(speed, 0.999)), 1e-3)
     panels = [
-        np.concatenate([frame, colours(flow, full), _overlaid(frame, mask.numpy(), f)], axis=1)
+        np.concatenate([frame, colours(flow, full), _overlaid(frame, mask, f)], axis=1)
         for f, (frame, flow) in enumerate(zip(frames, displacement, strict=True))
     ]
     even = [panel[: panel.shape[0] // 2 * 2, : panel.shape[1] // 2 * 2] for panel in panels]
