@@ -4,13 +4,24 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := trak dattri bergson kronfluence
 
-.PHONY: demo test check bench bench-peers docs install format clean
+.PHONY: demo test test-raft check bench bench-peers docs install format clean
 
 demo: install
 	$(BIN)/motive demo demo
 
 test: check
 	$(BIN)/python -m pytest -n 2
+	@echo "RAFT's tests have an environment of their own: make test-raft"
+
+# RAFT needs torchvision, and torchvision a torch of its own: several GB, so they have an environment and a folder of tests apart.
+test-raft: .venv-raft/.ready
+	.venv-raft/bin/python -m pytest tests/raft
+
+.venv-raft/.ready: pyproject.toml constraints.txt requirements-raft.txt
+	test -d .venv-raft || $(PYTHON) -m venv .venv-raft
+	.venv-raft/bin/python -m pip install --quiet --constraint constraints.txt --requirement requirements-raft.txt
+	.venv-raft/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,raft]"
+	touch $@
 
 check: install
 	$(BIN)/ruff format --check src tests benchmarks docs
@@ -51,4 +62,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf .venv .venv-peers demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers .venv-raft demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -48,10 +48,10 @@ class VideoSection(Section):
 
 class MotionSection(Section):
     tracker: str = "dis"
-    """dis (medium preset), dis-fast, dis-ultrafast, farneback, alltracker (the paper's) or alltracker-tiny; or a function of
-    your own, as package.module:function."""
+    """dis (medium preset), dis-fast, dis-ultrafast, farneback, alltracker (the paper's), alltracker-tiny, raft or raft-small
+    (both with the extra `raft`); or a function of your own, as package.module:function."""
     weights: Path | None = None
-    """AllTracker's checkpoint, .pth as published or .safetensors; never downloaded."""
+    """AllTracker's or RAFT's checkpoint, .pth as published or .safetensors; never downloaded."""
     sha256: str | None = None
     """What the checkpoint must hash to."""
     tracks: Literal["pairs", "anchored", "literal"] = "pairs"
@@ -59,6 +59,10 @@ class MotionSection(Section):
     frame; or since frame 0 on frame 0's grid, the paper read literally."""
     trust: Literal["all", "visible"] = "all"
     """visible: AllTracker's displacement counts by its visibility times its confidence."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What AllTracker computes in."""
+    rounds: int | None = Field(None, ge=1, le=100)
+    """Refinements that AllTracker or RAFT makes; by default 4 and, as VBench, 20."""
     floor: float = Field(0.25, ge=0)
     """px/frame of sustained motion below which a clip is static; 0 turns the test off, as in the paper."""
     static: Literal["uniform", "leave-out"] = "uniform"

@@ -15,8 +15,9 @@ import torch
 from motive.config import load_config
 from motive.errors import ConfigError
 from motive.motion import alltracker as module
+from motive.motion import pairs
 from motive.motion.alltracker import alltracker, convert, load_network, spread, track_anchored, track_pairs
-from motive.motion.alltracker_net import AllTracker, pad_to_multiple
+from motive.motion.alltracker_net import AllTracker
 from motive.motion.registry import make_tracker
 from motive.verbs import index
 from tests.conftest import SHARED, moving_square, settings
@@ -92,7 +93,7 @@ def test_a_clip_is_tracked_as_the_authors_network_does(variant, net, case) -> No
 
 def test_pairs_do_not_depend_on_the_batch_they_are_tracked_in(net, frames, monkeypatch) -> None:
     together = track_pairs(net, frames, 2)
-    monkeypatch.setattr(module, "MEMORY", 1)
+    monkeypatch.setattr(pairs, "MEMORY", 1)
     for one, other in zip(track_pairs(net, frames, 2), together, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
 
@@ -115,6 +116,19 @@ def test_pairs_lie_on_the_later_frames_grid_and_the_first_frame_takes_the_second
     assert trusted[1:] == pytest.approx(-(moved * seen.prod(axis=1, keepdims=True)).transpose(0, 2, 3, 1), abs=1e-6)
 
 
+def test_fewer_rounds_can_be_asked_for(variant, checkpoint, net, frames) -> None:
+    name = "alltracker-tiny" if variant == "tiny" else "alltracker"
+    moved, _ = track_pairs(net, frames, 1)
+    assert (make_tracker(name, checkpoint, rounds=1)(frames)[1:] == -moved.transpose(0, 2, 3, 1)).all()
+
+
+def test_half_precision_can_be_asked_for(variant, checkpoint, frames) -> None:
+    name = "alltracker-tiny" if variant == "tiny" else "alltracker"
+    whole, half = (make_tracker(name, checkpoint, rounds=1, dtype=dtype)(frames) for dtype in ("float32", "bfloat16"))
+    assert not np.array_equal(whole, half)
+    assert np.abs(half - whole).mean() < 0.1 * np.abs(whole).mean()
+
+
 @pytest.mark.parametrize("tracks", ["pairs", "anchored", "literal"])
 def test_a_clip_of_one_frame_does_not_move(checkpoint, variant, frames, tracks) -> None:
     displacement = alltracker(checkpoint, tiny=variant == "tiny", tracks=tracks)(frames[:1])
@@ -123,11 +137,11 @@ def test_a_clip_of_one_frame_does_not_move(checkpoint, variant, frames, tracks) 
 
 
 def test_padding_repeats_the_edges_and_knows_where_the_frames_were() -> None:
-    frames = torch.randint(0, 255, (2, 3, 70, 200), dtype=torch.uint8)
-    padded, (rows, columns) = pad_to_multiple(frames)
+    frames = np.random.default_rng(0).integers(0, 255, (2, 70, 200, 3), np.uint8)
+    padded, (rows, columns) = pairs.pad(frames, 64)
     assert padded.shape == (2, 3, 128, 256)
-    assert torch.equal(padded[..., rows, columns], frames)
-    assert (padded[..., 0, columns.start] == frames[..., 0, 0]).all()
+    assert (padded[..., rows, columns].permute(0, 2, 3, 1).numpy() == frames).all()
+    assert (padded[..., 0, columns.start].numpy() == frames[:, 0, 0]).all()
 
 
 class Still:
@@ -140,11 +154,11 @@ class Still:
 @pytest.mark.parametrize("speed", [(3, 0), (-2, 1)])
 def test_tracks_of_even_motion_become_the_same_displacement_on_every_frame(monkeypatch, speed) -> None:
     tracks = np.zeros((5, 2, 24, 32), np.float32) + np.arange(5)[:, None, None, None] * np.array(speed)[:, None, None]
-    monkeypatch.setattr(module, "track_anchored", lambda net, frames: (net.tracks, np.ones_like(net.tracks)))
+    monkeypatch.setattr(module, "track_anchored", lambda net, frames, rounds: (net.tracks, np.ones_like(net.tracks)))
     frames = np.zeros((5, 24, 32, 3), np.uint8)
-    anchored = module._displacement(lambda: Still(tracks), "anchored", "all", frames)
+    anchored = module._displacement(lambda: Still(tracks), "anchored", "all", 4, frames)
     assert anchored == pytest.approx(np.broadcast_to(np.array(speed, np.float32), anchored.shape), abs=1e-5)
-    literal = module._displacement(lambda: Still(tracks), "literal", "all", frames)
+    literal = module._displacement(lambda: Still(tracks), "literal", "all", 4, frames)
     assert literal[4] == pytest.approx(np.broadcast_to(4 * np.array(speed, np.float32), literal[4].shape))
 
 
@@ -223,7 +237,17 @@ def test_a_tracker_of_ones_own_is_found_by_its_import_path() -> None:
             make_tracker(wrong)
 
 
-@pytest.mark.parametrize("option", [{"tracks": "literal"}, {"trust": "visible"}, {"weights": DATA}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"tracks": "literal"},
+        {"trust": "visible"},
+        {"weights": DATA},
+        {"sha256": "0" * 64},
+        {"rounds": 8},
+        {"dtype": "bfloat16"},
+    ],
+)
 def test_options_of_alltracker_are_refused_for_other_trackers(option) -> None:
     with pytest.raises(ConfigError, match="not for dis"):
         make_tracker("dis", **option)

@@ -158,7 +158,9 @@ def mask_options(motion: MotionSection) -> MaskOptions:
 def clip_tracker(config: Config, device: torch.device | str) -> Tracker:
     """The tracker that `config` asks for; raises ConfigError if there is none such."""
     motion = config.motion
-    return make_tracker(motion.tracker, motion.weights, motion.sha256, motion.tracks, motion.trust, device)
+    return make_tracker(
+        motion.tracker, motion.weights, motion.sha256, motion.tracks, motion.trust, motion.rounds, motion.dtype, device
+    )
 
 
 def check_fingerprint(file: Path, fingerprint: dict[str, object], content: Sequence[str]) -> None:

@@ -167,7 +167,9 @@ def _masked(inputs: Inputs, tracker: str, option: str) -> Inputs:
         motion_mask(frames, _giving(displacement), STRIDE, OPTIONS[option])[0]
         for frames, displacement in zip(inputs.frames, _displacements(inputs, tracker), strict=True)
     ]
-    return replace(inputs, masks={"dis": torch.from_numpy(np.stack(masks))})
+    # An exactly even field, which only the truth has, of a panning camera, weighs all alike.
+    whole = [mask if mask.any() else np.ones_like(mask) for mask in masks]
+    return replace(inputs, masks={"dis": torch.from_numpy(np.stack(whole))})
 
 
 def _displacements(inputs: Inputs, tracker: str) -> Sequence[Displacement]:

@@ -10,20 +10,19 @@ Three ways from its output, which is relative to one anchor frame and lies on th
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
-from motive.errors import ConfigError
-from motive.files import sha256_file, write_atomic
-from motive.motion.alltracker_net import STRIDE, WINDOW, AllTracker, pad_to_multiple
+from motive.files import write_atomic
+from motive.motion.alltracker_net import WINDOW, AllTracker
+from motive.motion.checkpoints import check_file, fill, read_tensors
+from motive.motion.pairs import pad, pairs_a_batch
 from motive.motion.trackers import Displacement, Frames, Tracker
 
 Tracks = Literal["pairs", "anchored", "literal"]
@@ -32,21 +31,8 @@ Trust = Literal["all", "visible"]
 ROUNDS = 4
 """Of refinement, as in the authors' demonstration."""
 
-UNREADABLE = (
-    UnpicklingError,
-    SafetensorError,
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-)
-"""What torch and safetensors raise for files that are something else."""
-
-MEMORY = 1 << 30
-"""Bytes that the correlations of one batch may take."""
+MULTIPLE = 64
+"""Pixels that the sizes of frames are padded to a multiple of."""
 
 
 def alltracker(
@@ -55,20 +41,18 @@ def alltracker(
     tiny: bool = False,
     tracks: Tracks = "pairs",
     trust: Trust = "all",
+    rounds: int = ROUNDS,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Tracker:
     """A tracker from a checkpoint, read when the tracker is first used.
 
-    sha256: what the file must hash to. trust: "visible" multiplies displacement by visibility times confidence. Raises
-    ConfigError if the file is missing or not the expected one.
+    sha256: what the file must hash to. trust: "visible" multiplies displacement by visibility times confidence. rounds: of
+    refinement. Raises ConfigError if the file is missing or not the expected one.
     """
-    if not weights.is_file():
-        raise ConfigError(f"motion.weights: {weights}: no such file; it is never downloaded, see docs/how-to.md")
-    if sha256 is not None and (found := sha256_file(weights)) != sha256.lower():
-        raise ConfigError(f"motion.weights: {weights}: its sha256 is {found}, not {sha256}")
+    check_file(weights, sha256)
     net = cache(lambda: load_network(weights, tiny).to(device, dtype).eval().requires_grad_(False))
-    return partial(_displacement, net, tracks, trust)
+    return partial(_displacement, net, tracks, trust, rounds)
 
 
 def load_network(weights: Path, tiny: bool = False) -> AllTracker:
@@ -76,28 +60,9 @@ def load_network(weights: Path, tiny: bool = False) -> AllTracker:
 
     Raises ConfigError if they do not fit the variant, naming the first differences.
     """
-    try:
-        if weights.suffix == ".safetensors":
-            state = load_file(weights)
-        else:
-            held = torch.load(weights, map_location="cpu", weights_only=True)
-            state = held.get("model", held)
-    except UNREADABLE as error:
-        raise ConfigError(
-            f"{weights}: is not read: no checkpoint, or one that holds more than tensors ({type(error).__name__})"
-        ) from None
     with torch.device("meta"):
         net = AllTracker(tiny)
-    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if found != expected:
-        different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        lines = "\n".join(
-            f"  {n}: expected {expected.get(n, 'nothing')}, found {found.get(n, 'nothing')}" for n in different[:5]
-        )
-        other = "alltracker" if tiny else "alltracker-tiny"
-        raise ConfigError(f"{weights}: {len(different)} tensors do not fit; is it of motion.tracker={other}?\n{lines}")
-    net.load_state_dict(state, assign=True)
+    fill(net, read_tensors(weights), weights, "alltracker" if tiny else "alltracker-tiny")
     return net
 
 
@@ -112,8 +77,8 @@ def track_pairs(net: AllTracker, frames: Frames, rounds: int = ROUNDS) -> tuple[
     """From each frame but the first back to the one before: displacement float32 [F - 1, 2, H, W], px, on the later one's
     grid; and visibility and confidence [F - 1, 2, H, W], 0..1."""
     moved, seen = [], []
-    video, crop = _padded(frames)
-    batch = _batch(video)
+    video, crop = pad(frames, MULTIPLE)
+    batch = pairs_a_batch(*video.shape[2:])
     before = _features(net, video[:1])
     for first in range(1, len(video), batch):
         features = torch.cat([before, _features(net, video[first : first + batch])])
@@ -133,7 +98,7 @@ def track_anchored(net: AllTracker, frames: Frames, rounds: int = ROUNDS) -> tup
     In windows of 16 frames, each half over the one before, whose estimates it starts from. Frames that two windows share
     keep the first one's.
     """
-    video, crop = _padded(frames)
+    video, crop = pad(frames, MULTIPLE)
     count = len(video)
     starts = [0]
     while starts[-1] + WINDOW < count:
@@ -194,17 +159,17 @@ def _filled(sums: Tensor, least: float = 1e-3) -> Tensor:
     return torch.where(reached, known, wider)
 
 
-def _displacement(net: Callable[[], AllTracker], tracks: Tracks, trust: Trust, frames: Frames) -> Displacement:
-    """A Tracker once its first three arguments are given."""
+def _displacement(net: Callable[[], AllTracker], tracks: Tracks, trust: Trust, rounds: int, frames: Frames) -> Displacement:
+    """A Tracker once its first four arguments are given."""
     count, height, width, _ = frames.shape
     if count == 1:
         return np.zeros((1, height, width, 2), np.float32)
     if tracks == "pairs":
-        moved, seen = track_pairs(net(), frames)
+        moved, seen = track_pairs(net(), frames, rounds)
         # From a frame back to the one before, negated: motion since then. Frame 0 takes frame 1's (METHOD.md 2.2).
         moved, seen = (np.concatenate([part[:1], part]) for part in (-moved, seen))
     else:
-        moved, seen = track_anchored(net(), frames)
+        moved, seen = track_anchored(net(), frames, rounds)
         if tracks == "anchored":
             moved, seen = _on_own_grids(moved, seen)
     if trust == "visible":
@@ -226,11 +191,6 @@ def _on_own_grids(tracks: NDArray[np.float32], seen: NDArray[np.float32]) -> tup
     return whole[:, :2], whole[:, 2:]
 
 
-def _padded(frames: Frames) -> tuple[Tensor, tuple[slice, slice]]:
-    """uint8 [F, H, W, 3] to uint8 [F, 3, H', W'], and where the frames lie in it."""
-    return pad_to_multiple(torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2))
-
-
 def _features(net: AllTracker, video: Tensor) -> Tensor:
     return net.features(video.to(net.time_emb.device))
 
@@ -241,9 +201,3 @@ def _blank(features: Tensor, batch: int, length: int) -> Tensor:
 
 def _cropped(maps: Tensor, crop: tuple[slice, slice]) -> NDArray[np.float32]:
     return maps[..., crop[0], crop[1]].cpu().numpy()
-
-
-def _batch(video: Tensor) -> int:
-    """Pairs a batch: one pair's correlations are float32 numbers for every two of its places, and a third more."""
-    places = video.shape[2] * video.shape[3] // STRIDE**2
-    return max(1, MEMORY * 3 // (4 * 4 * places**2))

@@ -12,14 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from motive.motion.pairs import STRIDE
+
 WINDOW = 16
 """Frames that attend to each other."""
 
 DIM = 128
 LEVELS, RADIUS = 5, 4
-STRIDE = 8
-SMALLEST = 128
-"""Pixels a side below which the coarsest of the five correlations would be empty; smaller frames are padded to it."""
 
 
 class AllTracker(nn.Module):
@@ -127,15 +126,6 @@ def enlarge(coarse: Tensor, weights: Tensor) -> Tensor:
     neighbours = F.unfold(STRIDE * coarse, 3, padding=1).view(count, 2, 9, 1, 1, height, width)
     fine = (shares * neighbours).sum(dim=2)
     return fine.permute(0, 1, 4, 2, 5, 3).reshape(count, 2, STRIDE * height, STRIDE * width)
-
-
-def pad_to_multiple(frames: Tensor, multiple: int = 64) -> tuple[Tensor, tuple[slice, slice]]:
-    """[N, 3, H, W] with its edges repeated on both sides up to a multiple of 64, at least SMALLEST; and where it was."""
-    height, width = frames.shape[-2:]
-    tall, wide = (max(-(-size // multiple) * multiple, SMALLEST) for size in (height, width))
-    top, left = (tall - height) // 2, (wide - width) // 2
-    padded = F.pad(frames, (left, wide - width - left, top, tall - height - top), mode="replicate")
-    return padded, (slice(top, top + height), slice(left, left + width))
 
 
 class UpdateBlock(nn.Module):
