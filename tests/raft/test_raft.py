@@ -232,7 +232,7 @@ def test_a_run_prepares_its_clips_with_it(pool_folder, query_folder, tiny_wan, o
     frames = decode(clip.path, Sampling(9, 16, 48, 64)).frames
     own = make_tracker(variant, original, rounds=2)
     mask, _ = motion_mask(frames, own, model.latent_stride, mask_options(config.motion))
-    assert torch.equal(prepared.load(clip).mask, mask)
+    assert torch.equal(prepared.load(clip).mask, torch.from_numpy(mask))
     assert mask.std() > 0.01
 
 
