@@ -1,5 +1,6 @@
 """What several tests share: a small model on disk, made once, and small clips."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,10 @@ from motive.models.registry import load_model
 from motive.video.write import write_video
 
 torch.set_num_threads(1)
+
+# A shell that starts the tests in the background lets them, and the processes they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = SMALL | {"num_attention_heads": 2, "attention_head_dim": 12, "num_layers": 2, "ffn_dim": 32, "text_dim": 16}
 SHARED = Path(__file__).parents[1].parent / "shared"
