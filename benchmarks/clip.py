@@ -86,7 +86,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from safetensors.torch import load_file, save_file
 
     from motive.attribution.features import clip_attributor
-    from motive.attribution.prepare import ClipFacts, Prepared
+    from motive.attribution.prepare import Prepared
+    from motive.attribution.reading import ClipFacts
     from motive.attribution.store import Store
     from motive.config import parse_config
     from motive.gradients.loss import clip_loss, shared_noise

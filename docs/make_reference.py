@@ -13,7 +13,8 @@ from pydantic_core import PydanticUndefined
 from motive import config as settings
 from motive.attribution import store
 from motive.attribution.influence import save_scores
-from motive.attribution.prepare import ClipFacts, PreparedFolder
+from motive.attribution.prepare import PreparedFolder
+from motive.attribution.reading import ClipFacts
 from motive.attribution.selection import save_selection
 from motive.attribution.store import PLAIN_COLUMNS
 

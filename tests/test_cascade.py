@@ -105,13 +105,13 @@ def test_stages_that_differ_in_gradients_alone_decode_every_clip_once(
 ) -> None:
     from motive.attribution import prepare
 
-    decoded, decode = [], prepare.decode
+    decoded, as_they_come = [], prepare.as_they_come
 
-    def counting(path, *more):
-        decoded.append(path.name)
-        return decode(path, *more)
+    def counting(workers, clips):
+        decoded.extend(clip.name for clip in clips)
+        return as_they_come(workers, clips)
 
-    monkeypatch.setattr(prepare, "decode", counting)
+    monkeypatch.setattr(prepare, "as_they_come", counting)
     stages = 'cascade=[{share: 0.8, gradients: {parameters: ["last:1 blocks"]}}, {share: 0.5, gradients: {dim: 64}}]'
     config = load_config(None, settings(pool_folder, query_folder, tiny_wan, tmp_path / "run", stages))
     done = index(config)

@@ -154,6 +154,20 @@ class StageSection(Section):
     """What of `gradients` is, such as fewer draws, or "last:10 blocks"."""
 
 
+class EngineSection(Section):
+    """How the work is done; nothing here changes a result."""
+
+    decoders: int | None = Field(None, ge=0, le=256)
+    """Processes that decode clips and track motion ahead of the model; by default one a CPU, at most four. 0: none, and then
+    none of the limits below holds."""
+    clip_seconds: float = Field(300.0, gt=0)
+    """What decoding and tracking a clip may take before its process is killed."""
+    clip_memory: int = Field(4000, ge=16)
+    """MiB that it may take, likewise."""
+    tries: int = Field(2, ge=1, le=100)
+    """How often a clip is tried that crashes its process or exceeds these limits, before it is recorded as failed."""
+
+
 class ExportSection(Section):
     videos: Literal["encode", "link"] = "encode"
     """encode: standardised clips, so that training sees what was attributed; link: the original files."""
@@ -189,6 +203,7 @@ class Config(Section):
     store: StoreSection = StoreSection()
     influence: InfluenceSection = InfluenceSection()
     selection: SelectionSection = SelectionSection()
+    engine: EngineSection = EngineSection()
     cascade: tuple[StageSection, ...] = ()
     """Coarse to fine: stages, the first on the whole pool, each with a `share` of it that goes on and what it does
     differently; what is left is scored at full fidelity."""

@@ -21,6 +21,10 @@ class StoreError(MotiveError):
     """A store on disk was made with other settings, or is damaged."""
 
 
+class EngineError(MotiveError):
+    """The processes that do the work cannot be started."""
+
+
 class ClipError(MotiveError):
     """One clip cannot be used. It is recorded with this reason and the run goes on."""
 

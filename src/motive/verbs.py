@@ -16,7 +16,8 @@ With `cascade` the pool's store holds the shortlist alone, and beside these are
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from motive.attribution.influence import Scores, load_scores, save_scores, score
 from motive.attribution.influence import score as score_stores
 from motive.attribution.packing import layout
 from motive.attribution.prepare import (
-    Prepare,
+    Inputs,
     PreparedFolder,
     clip_preparer,
     prepare_clips,
@@ -133,16 +134,11 @@ def _each_once(lines: Iterable[str]) -> list[str]:
 def _index(config: Config, tables: dict[str, ClipTable], progress: Progress, retry_failed: bool, prepared_in: Path) -> Indexed:
     """One stage: prepare and attribute the clips of `tables`."""
     work = _begin(config, tables, progress, retry_failed, prepared_in)
-    if config.store.cache:
-        _prepare(work)
-        inputs: Prepare = work.prepared.load
-    else:
-        prepare_texts(work.waiting, work.model, work.prepared, work.progress)
-        inputs = clip_preparer(config, work.model, work.prepared)
-    for which, store in work.stores.items():
-        attribute = clip_attributor(config, work.model, which)
-        batch = config.gradients.batch
-        fill_store(store, work.shards[which], work.tables[which], inputs, attribute, batch, work.progress)
+    with _inputs(work) as inputs:
+        for which, store in work.stores.items():
+            attribute = clip_attributor(config, work.model, which)
+            batch = config.gradients.batch
+            fill_store(store, work.shards[which], work.tables[which], inputs, attribute, batch, work.progress)
     work.model.free()
     return _summary(work)
 
@@ -307,8 +303,20 @@ def _announce(
 
 def _prepare(work: _Work) -> None:
     prepare_texts(work.waiting, work.model, work.prepared, work.progress)
-    make = clip_preparer(work.config, work.model, work.prepared)
-    prepare_clips(work.waiting, work.model, work.prepared, make, work.progress)
+    with clip_preparer(work.config, work.model, work.prepared) as preparer:
+        prepare_clips(work.waiting, work.model, work.prepared, preparer, work.progress)
+
+
+@contextmanager
+def _inputs(work: _Work) -> Iterator[Inputs]:
+    """From disk, where everything is prepared first; or as clips are asked for."""
+    if work.config.store.cache:
+        _prepare(work)
+        yield work.prepared.load_each
+        return
+    prepare_texts(work.waiting, work.model, work.prepared, work.progress)
+    with clip_preparer(work.config, work.model, work.prepared) as preparer:
+        yield preparer.in_order
 
 
 def _summary(work: _Work) -> Indexed:

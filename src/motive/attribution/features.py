@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from motive.attribution.prepare import Prepare, Prepared
+from motive.attribution.prepare import Inputs, Prepared
 from motive.attribution.store import Row, Shard, Store
 from motive.config import Config
 from motive.errors import ClipError, ConfigError, LeftOutError, ModelError
@@ -149,7 +149,7 @@ def fill_store(
     store: Store,
     shards: Sequence[Shard],
     clips: Iterable[Clip],
-    inputs: Prepare,
+    inputs: Inputs,
     attribute: Attribute,
     batch: int,
     progress: Progress,
@@ -162,13 +162,15 @@ def fill_store(
     by_id = {clip.id: clip for clip in clips}
     plan = [(shard, _batches([by_id[name] for name in shard.ids], batch)) for shard in shards]
     plan = [(shard, [some for some in batches if not all(map(store.has_row, some))]) for shard, batches in plan]
-    todo = sum(len(some) for _, batches in plan for some in batches)
+    wanted = [clip for _, batches in plan for some in batches for clip in some]
+    ready = inputs(wanted)
+    todo = len(wanted)
     attributed = 0
     with progress.steps(f"attributing {store.folder.name}", todo) as step:
         for shard, batches in plan:
             for some in batches:
                 begin = time.monotonic()
-                rows = _attributed(some, inputs, attribute)
+                rows = _attributed(list(itertools.islice(ready, len(some))), attribute)
                 for clip, (row, feature) in zip(some, rows, strict=True):
                     store.add_row(clip, row, feature)
                     step()
@@ -184,19 +186,11 @@ def _batches(clips: Sequence[Clip], size: int) -> list[Sequence[Clip]]:
     return [clips[first : first + size] for first in range(0, len(clips), size)]
 
 
-def _attributed(clips: Sequence[Clip], inputs: Prepare, attribute: Attribute) -> list[tuple[Row, NDArray[np.float32] | None]]:
+def _attributed(given: Sequence[Prepared | ClipError], attribute: Attribute) -> list[tuple[Row, NDArray[np.float32] | None]]:
     """Each clip's row and feature."""
-    given = [_prepared(clip, inputs) for clip in clips]
     usable = [prepared for prepared in given if isinstance(prepared, Prepared)]
     found = iter(attribute(usable) if usable else [])
     return [_row(prepared, next(found) if isinstance(prepared, Prepared) else prepared) for prepared in given]
-
-
-def _prepared(clip: Clip, inputs: Prepare) -> Prepared | ClipError:
-    try:
-        return inputs(clip)
-    except ClipError as error:
-        return error
 
 
 def _row(prepared: Prepared | ClipError, found: Gradient | ClipError) -> tuple[Row, NDArray[np.float32] | None]:

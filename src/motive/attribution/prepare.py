@@ -6,8 +6,11 @@ projection or checkpoint, and fine-tuning, without decoding the video again.
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,40 +18,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from motive.attribution.reading import ClipFacts, Read, clip_reader, frames_reader, read_motion
 from motive.config import Config, MotionSection, differences
+from motive.engine.ahead import Here, Workers, as_they_come, in_order
+from motive.engine.messages import Packet, TaskError
+from motive.engine.sandbox import Limits, Sandbox, cpus
 from motive.errors import ClipError, LeftOutError, StoreError
 from motive.files import digest, sha256_file, write_atomic, write_json
 from motive.models.base import VideoModel
-from motive.motion.mask import MaskOptions, motion_mask
-from motive.motion.registry import make_tracker
+from motive.motion.mask import MaskOptions
+from motive.motion.registry import LEARNED, make_tracker
 from motive.motion.trackers import Tracker
 from motive.progress import Progress, duration
-from motive.video.decode import Sampling, decode
+from motive.video.decode import Sampling
 from motive.video.table import Clip
 
 PREPARED_VERSION = 2
 """Raised whenever the same settings would prepare a clip differently."""
-
-
-@dataclass(frozen=True)
-class ClipFacts:
-    """What a clip was and how it moved; motion in px/frame at the standardised size (see motion.mask.Motion)."""
-
-    frames: int
-    fps: float
-    source_width: int
-    source_height: int
-    source_fps: float
-    source_seconds: float
-    codec: str
-    repeated: int
-    motion_mean: float
-    motion_peak: float
-    motion_sustained: float
-    camera_px: float
-    camera_support: float
-    cuts: int
-    label: str
 
 
 @dataclass(frozen=True)
@@ -61,8 +47,11 @@ class Prepared:
     facts: ClipFacts
 
 
-Prepare = Callable[[Clip], Prepared]
-"""Gives a clip's inputs, or raises ClipError with the reason why it has none."""
+Inputs = Callable[[Iterable[Clip]], Iterator[Prepared | ClipError]]
+"""Gives the inputs of clips, in the clips' order, or for one that has none the reason why."""
+
+MAX_DECODERS = 4
+"""Processes that read clips, unless told otherwise; two or three keep up with the fastest GPU at the paper's size."""
 
 
 class PreparedFolder:
@@ -96,6 +85,14 @@ class PreparedFolder:
             raise ClipError("was not prepared") from None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{path}: damaged ({error}); delete it and run again") from error
+
+    def load_each(self, clips: Iterable[Clip]) -> Iterator[Prepared | ClipError]:
+        for clip in clips:
+            try:
+                prepared: Prepared | ClipError = self.load(clip)
+            except ClipError as error:
+                prepared = error
+            yield prepared
 
     def save(self, clip: Clip, prepared: Prepared) -> None:
         tensors = {name: getattr(prepared, name).contiguous() for name in ("latents", "text", "mask")}
@@ -184,41 +181,62 @@ def check_fingerprint(file: Path, fingerprint: dict[str, object], content: Seque
         raise StoreError(f"{file.parent} was made with other settings:\n{lines}\nUse them again, or choose another `out`.")
 
 
-def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> Prepare:
-    """A function that makes a clip's inputs from its video; its caption's embedding must be in `folder` already."""
-    video, motion = config.video, config.motion
-    tracker = clip_tracker(config, model.device)
-    sampling = Sampling(video.frames, video.fps, video.height, video.width, video.place, video.max_pixels)
-    options = mask_options(motion)
+@dataclass(frozen=True)
+class ClipPreparer:
+    """Makes clips' inputs from their videos: `workers` read them ahead (see engine.ahead), `finish` does the model's part."""
 
-    def prepare(clip: Clip) -> Prepared:
-        if clip.problem or clip.path is None:
-            raise ClipError(clip.problem or "names no video")
-        decoded = decode(clip.path, sampling)
-        mask, moved = motion_mask(decoded.frames, tracker, model.latent_stride, options)
-        latents = model.encode_video(decoded.frames)
+    workers: Workers
+    finish: Callable[[Clip, Packet], Prepared]
+
+    def in_order(self, clips: Iterable[Clip]) -> Iterator[Prepared | ClipError]:
+        for clip, future in in_order(self.workers, clips):
+            prepared = self._prepared(clip, future)
+            del future  # its frames, while the clip is attributed
+            yield prepared
+
+    def as_they_come(self, clips: Iterable[Clip]) -> Iterator[tuple[Clip, Prepared | ClipError]]:
+        for clip, future in as_they_come(self.workers, clips):
+            yield clip, self._prepared(clip, future)
+
+    def _prepared(self, clip: Clip, future: "Future[Packet]") -> Prepared | ClipError:
+        try:
+            return self.finish(clip, future.result())
+        except TaskError as error:
+            limits = {"seconds": ", see engine.clip_seconds", "memory": ", see engine.clip_memory"}
+            return ClipError(f"preparing it {error}{limits.get(error.limit or '', '')}")
+        except ClipError as error:
+            return error
+
+
+@contextmanager
+def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> Iterator[ClipPreparer]:
+    """Prepares clips of `config`; their captions' embeddings must be in `folder` already."""
+    video, motion, engine = config.video, config.motion, config.engine
+    decoders = min(cpus(), MAX_DECODERS) if engine.decoders is None else engine.decoders
+    threads = max(1, cpus() // decoders) if decoders else None
+    sampling = Sampling(video.frames, video.fps, video.height, video.width, video.place, video.max_pixels)
+    options, stride = mask_options(motion), model.latent_stride
+    # Learned trackers run beside the model, on its device.
+    track = clip_tracker(config, model.device) if motion.tracker in LEARNED else None
+    build: Callable[[], Read] = (
+        partial(frames_reader, sampling) if track else partial(clip_reader, sampling, motion.tracker, stride, options, threads)
+    )
+
+    def finish(clip: Clip, packet: Packet) -> Prepared:
+        frames = packet.arrays["frames"]
+        mask, moved = read_motion(frames, track, stride, options) if track else (packet.arrays["mask"], {})
+        latents = model.encode_video(frames)
         if not latents.isfinite().all():
             raise ClipError("its latents are not finite: the VAE overflowed on it")
-        facts = ClipFacts(
-            frames=video.frames,
-            fps=video.fps,
-            source_width=decoded.source_width,
-            source_height=decoded.source_height,
-            source_fps=decoded.source_fps,
-            source_seconds=decoded.source_seconds,
-            codec=decoded.codec,
-            repeated=decoded.repeated,
-            motion_mean=moved.mean,
-            motion_peak=moved.peak,
-            motion_sustained=moved.sustained,
-            camera_px=moved.camera_px,
-            camera_support=moved.camera_support,
-            cuts=moved.cuts,
-            label=moved.label,
-        )
-        return Prepared(latents, folder.text(clip.caption), torch.from_numpy(mask), facts)
+        # Cloned: a part of the memory that holds the frames would keep all of it.
+        return Prepared(latents, folder.text(clip.caption), torch.from_numpy(mask).clone(), ClipFacts(**packet.facts, **moved))
 
-    return prepare
+    if not decoders:
+        yield ClipPreparer(Here(build), finish)
+        return
+    limits = Limits(engine.clip_seconds, engine.clip_memory, engine.tries)
+    with Sandbox(build, decoders, limits, threads or 1) as sandbox:
+        yield ClipPreparer(sandbox, finish)
 
 
 def prepare_texts(clips: Iterable[Clip], model: VideoModel, folder: PreparedFolder, progress: Progress) -> None:
@@ -234,22 +252,25 @@ def prepare_texts(clips: Iterable[Clip], model: VideoModel, folder: PreparedFold
 
 
 def prepare_clips(
-    clips: Sequence[Clip], model: VideoModel, folder: PreparedFolder, prepare: Prepare, progress: Progress
+    clips: Sequence[Clip], model: VideoModel, folder: PreparedFolder, preparer: ClipPreparer, progress: Progress
 ) -> None:
     """Prepare and save every clip that `folder` lacks; a clip that cannot be is recorded there with its reason."""
     missing = [clip for clip in clips if not folder.has(clip)]
     if not missing:
         return
+    # The first one also loads the model, and meanwhile others were read ahead.
+    typical = min(2 * preparer.workers.ahead + 2, max(2, len(missing) // 2))
+    begin = 0.0
     with progress.steps("preparing clips", len(missing)) as step:
-        for number, clip in enumerate(missing, start=1):
-            begin = time.monotonic()
-            try:
-                folder.save(clip, prepare(clip))
-            except ClipError as error:
-                folder.save_failure(clip, error)
+        for number, (clip, prepared) in enumerate(preparer.as_they_come(missing), start=1):
+            if isinstance(prepared, ClipError):
+                folder.save_failure(clip, prepared)
+            else:
+                folder.save(clip, prepared)
             step()
-            if number == min(2, len(missing)):  # the first one also loads the model
-                each = time.monotonic() - begin
+            begin = time.monotonic() if number == 1 else begin
+            if number == typical:
+                each = (time.monotonic() - begin) / (number - 1)
                 progress.say(
                     f"preparing {len(missing)} clips takes about {duration(each * len(missing))}, {duration(each)} each"
                 )

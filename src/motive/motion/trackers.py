@@ -52,8 +52,8 @@ TRACKERS: dict[str, Tracker] = {
 def _displacement(frames: Frames, make_flow: Callable[[], Callable[..., Any]]) -> Displacement:
     """Flow from each frame back to the one before, negated: that is motion since then, on the later frame's grid.
 
-    Frame pairs are independent, so they run side by side, each on one OpenCV thread. `make_flow` gives every thread its
-    own flow(from, to, initial), since OpenCV's objects keep buffers.
+    Frame pairs are independent: as many run side by side as OpenCV may have threads, each on one. `make_flow` gives every
+    thread its own flow(from, to, initial), since OpenCV's objects keep buffers.
     """
     count, height, width, _ = frames.shape
     out = np.zeros((count, height, width, 2), np.float32)
@@ -67,8 +67,8 @@ def _displacement(frames: Frames, make_flow: Callable[[], Callable[..., Any]]) -
             mine.flow = make_flow()
         np.negative(mine.flow(grey[f], grey[f - 1], None), out=out[f])
 
-    threads = max(1, cv2.getNumberOfCPUs())
     before = cv2.getNumThreads()
+    threads = max(1, before)
     cv2.setNumThreads(1)
     try:
         with ThreadPoolExecutor(threads) as pool:

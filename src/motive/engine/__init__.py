@@ -1,0 +1,1 @@
+"""Where work runs; what the work is, it does not know."""
