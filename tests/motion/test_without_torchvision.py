@@ -31,7 +31,7 @@ def test_raft_says_how_its_extra_is_installed(unusable, name, tmp_path) -> None:
     weights = tmp_path / "weights.pth"
     weights.touch()
     for given in ({}, {"weights": weights}):
-        with pytest.raises(ConfigError, match=rf"{NAME}.*pip install .motive\[raft\]"):
+        with pytest.raises(ConfigError, match=rf"{name} needs {NAME}.*pip install .motive\[raft\]"):
             make_tracker(name, **given)
 
 

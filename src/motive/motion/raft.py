@@ -58,7 +58,8 @@ def raft(
 ) -> Tracker:
     """A tracker from a checkpoint, read when the tracker is first used.
 
-    sha256: what the file must hash to. Raises ConfigError if torchvision is missing, or the file is or is not the expected one.
+    sha256: what the file must hash to. rounds: of refinement. Raises ConfigError if torchvision or the file is missing, or the
+    file is not the expected one.
     """
     torchvision_raft(small)
     check_file(weights, sha256)

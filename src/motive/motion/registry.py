@@ -52,7 +52,7 @@ def make_tracker(
     from motive.motion import alltracker, raft
 
     if name in RAFTS:
-        raft.torchvision_raft()  # what is missing first
+        raft.torchvision_raft(name == "raft-small")  # told before what else is missing
     if weights is None:
         raise ConfigError(f"motion.tracker {name} needs motion.weights, a checkpoint file; see docs/how-to.md")
     if name in RAFTS:
