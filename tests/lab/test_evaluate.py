@@ -107,7 +107,7 @@ def test_what_cheaper_attribution_costs_is_measured_whole(measured, tmp_path) ->
     parts = found["parts"]
     assert parts.keys() == {"all parameters", *frontier.WAYS}
     assert all(
-        0 < row["cost"] < 2 and np.isfinite([row["spearman"], *row["lds"], *row["precision"]]).all() for row in parts.values()
+        row["cost"] > 0 and np.isfinite([row["spearman"], *row["lds"], *row["precision"]]).all() for row in parts.values()
     )
     # Fewer blocks, other scores; and what is kept in a byte a number hardly differs.
     assert 0.2 < parts["the last 4 of 6 blocks"]["spearman"] < 0.999

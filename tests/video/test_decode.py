@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from motive.errors import ClipError
-from motive.video.decode import Sampling, decode
+from motive.video.decode import BESIDE, Sampling, decode
 from tests.video.files import (
     BLUE,
     GREEN,
@@ -634,10 +634,10 @@ print(most - running)
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads as Linux does")
 @pytest.mark.parametrize("name", ["hevc.mp4", "h264.mp4", "av1.mp4", "vp9.webm", "prores.mov"])
-def test_decoding_starts_no_threads(busy_files, name):
+def test_decoding_starts_no_threads_but_those_that_standardise(busy_files, name):
     """FFmpeg's wait for each other for ever on some damaged HEVC data, and nothing can end that but killing the run."""
     result = subprocess.run([sys.executable, "-c", THREADS, busy_files[name]], capture_output=True, check=True, timeout=60)
-    assert int(result.stdout) == 0
+    assert int(result.stdout) <= BESIDE
 
 
 def test_an_mp4_whose_index_at_the_end_is_cut_off_is_refused(tmp_path):

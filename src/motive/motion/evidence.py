@@ -101,7 +101,8 @@ def _noise_of(difference: Picture) -> float:
     its standard deviation (Immerkaer 1996, with the median for the mean).
     """
     kernel = np.array([1, -2, 1], np.float32)
-    return float(np.median(np.abs(cv2.sepFilter2D(difference, cv2.CV_32F, kernel, kernel)))) / (6 * 0.6745)
+    fine = cv2.sepFilter2D(difference, cv2.CV_32F, kernel, kernel)[::2, ::2]  # a quarter of them tells as much
+    return float(np.median(np.abs(fine))) / (6 * 0.6745)
 
 
 def _reached(lengths: NDArray[np.float32], pixels: int) -> float:

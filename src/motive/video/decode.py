@@ -2,11 +2,13 @@
 
 Two passes. The first reads packets without decoding them: it gives the true timeline, also of variable-frame-rate files,
 and shows whether the file holds what it declares. The second decodes only the wanted window, frame by frame; each frame
-that is wanted is converted to RGB and resized at once, so beside the decoder's own no more than two frames are held at
+that is wanted is converted to RGB and resized at once, so beside the decoder's own no more than four frames are held at
 their source size.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,18 @@ class Decoded:
     repeated: int
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Standardised frames, width and height of the last source frame as shown, and how many frames repeat the one before."""
+
+    frames: Frames
+    shown: tuple[int, int]
+    repeated: int
+
+
+BESIDE = 2
+"""Frames that are standardised at once while others are decoded."""
+
 Timed = tuple[VideoFrame, float]
 """A frame and the second at which it is shown."""
 
@@ -88,10 +102,9 @@ def decode(path: Path, sampling: Sampling) -> Decoded:
     def window(frames: Callable[[Any, Any], Iterator[Timed]]) -> Decoded:
         with opened(path, sampling.max_pixels) as (container, stream):
             standardise = Standardiser(sampling.height, sampling.width, float(stream.sample_aspect_ratio or 1))
-            pictures, repeated = _collect(frames(container, stream), wanted, timeline, standardise)
-            width, height = standardise.shown
+            pictures = _collect(frames(container, stream), wanted, timeline, standardise)
             codec = stream.codec_context.codec.canonical_name
-        return Decoded(pictures, width, height, 1 / timeline.interval, seconds, codec, repeated)
+        return Decoded(pictures.frames, *pictures.shown, 1 / timeline.interval, seconds, codec, pictures.repeated)
 
     keyframe = begin - 2 * timeline.interval
     if keyframe > timeline.first:
@@ -149,8 +162,8 @@ def _by_decoding(frames: Iterator[VideoFrame], stream: Any, timeline: Timeline) 
         yield frame, time
 
 
-def _collect(frames: Iterator[Timed], wanted: list[float], timeline: Timeline, standardise: Standardiser) -> tuple[Frames, int]:
-    """For every wanted time the nearest frame, and how many repeat the one before, holding one source frame at a time.
+def _collect(frames: Iterator[Timed], wanted: list[float], timeline: Timeline, standardise: Standardiser) -> Pictures:
+    """For every wanted time the nearest frame. Source frames are standardised while the next ones are decoded.
 
     A frame is nearest to all wanted times up to the midpoint between it and its successor; times on a midpoint belong to
     the earlier frame, with a millisecond's tolerance, which is how coarsely Matroska stores times. A frame that is further
@@ -159,17 +172,28 @@ def _collect(frames: Iterator[Timed], wanted: list[float], timeline: Timeline, s
     """
     out = np.empty((len(wanted), standardise.height, standardise.width, 3), np.uint8)
     filled = shown = 0
-    for frame, time, last_moment in _with_last_moments(frames, timeline):
-        upto = filled
-        while upto < len(wanted) and wanted[upto] <= last_moment:
-            if abs(wanted[upto] - time) > timeline.distance(wanted[upto]) + 1.25 * timeline.interval:
-                raise ClipError(f"damaged: the frame at {wanted[upto]:.2f} s does not decode")
-            upto += 1
-        if upto > filled:
-            out[filled:upto] = standardise(frame)
-            filled, shown = upto, shown + 1
-        if filled == len(wanted):
-            return out, filled - shown
+
+    def place(frame: VideoFrame, first: int, last: int) -> None:
+        out[first:last] = standardise(frame)
+
+    # Beside the decoder's thread: none of them needs Python's lock for long.
+    with ThreadPoolExecutor(BESIDE) as others:
+        placing: deque[Future[None]] = deque()
+        for frame, time, last_moment in _with_last_moments(frames, timeline):
+            upto = filled
+            while upto < len(wanted) and wanted[upto] <= last_moment:
+                if abs(wanted[upto] - time) > timeline.distance(wanted[upto]) + 1.25 * timeline.interval:
+                    raise ClipError(f"damaged: the frame at {wanted[upto]:.2f} s does not decode")
+                upto += 1
+            if upto > filled:
+                if len(placing) == BESIDE:
+                    placing.popleft().result()
+                placing.append(others.submit(place, frame, filled, upto))
+                filled, shown = upto, shown + 1
+            if filled == len(wanted):
+                for placed in placing:
+                    placed.result()
+                return Pictures(out, standardise.shown(frame), filled - shown)
     raise ClipError(f"damaged: only {filled} of the {len(wanted)} frames wanted can be decoded")
 
 

@@ -1,5 +1,6 @@
 """One source frame to one standardised frame (METHOD.md 2.1)."""
 
+import threading
 from typing import Any, cast
 
 import numpy as np
@@ -16,21 +17,25 @@ SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FU
 
 
 class Standardiser:
-    """Source frame -> uint8 [H, W, 3]: upright, square pixels, scaled to cover H x W, centre-cropped."""
+    """Source frame -> uint8 [H, W, 3]: upright, square pixels, scaled to cover H x W, centre-cropped. Threads may share it."""
 
     def __init__(self, height: int, width: int, pixel_aspect: float) -> None:
         self.height, self.width, self.pixel_aspect = height, width, pixel_aspect
-        self.reformatter = VideoReformatter()
-        self.shown = 0, 0  # width and height of the last frame in square pixels, upright
+        self.own = threading.local()
+
+    def shown(self, frame: VideoFrame) -> tuple[int, int]:
+        """Width and height of a source frame in square pixels, upright."""
+        size = round(frame.width * self.pixel_aspect), frame.height
+        return size[::-1] if _orientation(frame)[0] else size
 
     def __call__(self, frame: VideoFrame) -> Frames:
         transposed, mirrored, upended = _orientation(frame)
         height, width = (self.width, self.height) if transposed else (self.height, self.width)
-        size = round(frame.width * self.pixel_aspect), frame.height
-        self.shown = size[::-1] if transposed else size
         scaled_height, scaled_width = self._cover(frame, height, width)
         # swscale widens its filters when it shrinks, so BILINEAR is the antialiased triangle filter trainers use.
-        picture = self.reformatter.reformat(
+        if not hasattr(self.own, "reformatter"):
+            self.own.reformatter = VideoReformatter()  # it keeps buffers
+        picture = self.own.reformatter.reformat(
             frame, scaled_width, scaled_height, "rgb24", interpolation=SCALING, dst_color_range="JPEG", threads=1
         )
         pixels = cast(Frames, picture.to_ndarray())
