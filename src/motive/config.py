@@ -1,19 +1,22 @@
 """The whole meaning of a run in one typed tree: the YAML file, the `--set` overrides and the library's argument."""
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from motive.errors import ConfigError
+from motive.places import as_place, is_address
 from motive.plain_yaml import load_yaml, read_yaml
 from motive.presets import PRESETS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+PlaceOf = Annotated[Path | str, BeforeValidator(as_place)]
 
 
 class Section(BaseModel):
@@ -44,6 +47,15 @@ class VideoSection(Section):
     """Where in the file the F frames are taken."""
     max_pixels: int = Field(8192 * 4320, ge=1)
     """Source frames with more pixels than this are refused."""
+
+
+class FetchSection(Section):
+    """What reading one video, archive or manifest from elsewhere may take. Results do not depend on it."""
+
+    max_bytes: int = Field(8 << 30, ge=1)
+    """Bytes of a video in an archive or table, and of whatever is fetched from an address; a larger one is refused."""
+    seconds: float = Field(900.0, gt=0)
+    """Seconds after which fetching one file is given up."""
 
 
 class MotionSection(Section):
@@ -167,17 +179,21 @@ class Config(Section):
 
     out: Path
     """Folder of the run: prepared inputs, stores, scores, selection, exports."""
-    pool: Path
-    """The clips to choose from: a folder of videos, or a .csv, .jsonl, .json, .parquet or videos.txt manifest."""
-    queries: Path
+    pool: PlaceOf
+    """The clips to choose from: a folder of videos or tars, a .tar, a .csv, .jsonl, .json, .parquet or videos.txt manifest, a
+    dataset that Hugging Face's library saved, a pattern such as shards/{000..099}.tar, or the address (s3://, https://, hf://)
+    of any."""
+    queries: PlaceOf
     """The clips that show the wanted motion, likewise."""
-    root: Path | None = None
-    """The folder that all clips must lie in; by default each manifest's own."""
+    root: PlaceOf | None = None
+    """The folder or address that all clips must lie under; by default each manifest's own. https:// alone allows any such
+    address."""
     columns: dict[Literal["video", "caption", "id", "sha256"], str] = {}
     """Names of manifest columns that Motive would not guess."""
     seed: int = Field(0, ge=0)
     """Everything random follows from it."""
     model: ModelSection
+    fetch: FetchSection = FetchSection()
     video: VideoSection = VideoSection()
     motion: MotionSection = MotionSection()
     gradients: GradientSection = GradientSection()
@@ -305,16 +321,21 @@ def _preset(name: object, where: str) -> dict[str, Any]:
 def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
     """Make `out`, `pool`, `queries`, `root`, `motion.weights` and a local `model.path` absolute."""
     for key in ("out", "pool", "queries", "root"):
-        if isinstance(tree.get(key), str):
-            tree[key] = str(base / Path(tree[key]).expanduser())
+        if isinstance(tree.get(key), str) and not (key != "out" and is_address(tree[key])):
+            tree[key] = str(_local(tree[key], base))
     motion = tree.get("motion")
     if isinstance(motion, dict) and isinstance(motion.get("weights"), str):
-        motion["weights"] = str(base / Path(motion["weights"]).expanduser())
+        motion["weights"] = str(_local(motion["weights"], base))
     model = tree.get("model")
-    if isinstance(model, dict) and isinstance(model.get("path"), str):
-        local = base / Path(model["path"]).expanduser()
-        if local.exists():
-            model["path"] = str(local)
+    if isinstance(model, dict) and isinstance(model.get("path"), str) and os.path.exists(_local(model["path"], base)):  # noqa: PTH110, never raises
+        model["path"] = str(_local(model["path"], base))
+
+
+def _local(text: str, base: Path) -> Path:
+    try:
+        return base / Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{text!r} is no path: {error}") from None
 
 
 def _explain(tree: Mapping[str, Any], issue: Any) -> str:

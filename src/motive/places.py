@@ -32,9 +32,11 @@ def name_of(place: Place) -> str:
     return place.name if isinstance(place, Path) else posixpath.basename(_path(place).rstrip("/")) or place
 
 
-def folder_of(place: Place) -> Place:
-    """What a manifest's relative paths start from."""
-    return place.parent if isinstance(place, Path) else place[: place.index("://") + 3] + posixpath.dirname(_path(place)) + "/"
+def folder_of(address: str) -> str:
+    """The address of the folder that a file lies in."""
+    scheme, _, rest = address.partition("://")
+    path = re.split(r"[?#]", rest)[0] if scheme.lower().startswith("http") else rest
+    return f"{scheme}://{posixpath.dirname(path)}/"
 
 
 def join(base: str, name: str) -> str:

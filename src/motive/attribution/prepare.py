@@ -24,6 +24,8 @@ from motive.motion.registry import make_tracker
 from motive.motion.trackers import Tracker
 from motive.progress import Progress, duration
 from motive.video.decode import Sampling, decode
+from motive.video.remote import Limits
+from motive.video.sources import Opener
 from motive.video.table import Clip
 
 PREPARED_VERSION = 1
@@ -155,6 +157,11 @@ def mask_options(motion: MotionSection) -> MaskOptions:
     return MaskOptions(**{field.name: getattr(motion, field.name) for field in fields(MaskOptions)})
 
 
+def fetch_limits(config: Config) -> Limits:
+    """What fetching one video or manifest may take."""
+    return Limits(config.fetch.max_bytes, config.fetch.seconds)
+
+
 def clip_tracker(config: Config, device: torch.device | str) -> Tracker:
     """The tracker that `config` asks for; raises ConfigError if there is none such."""
     motion = config.motion
@@ -188,11 +195,13 @@ def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> 
     tracker = clip_tracker(config, model.device)
     sampling = Sampling(video.frames, video.fps, video.height, video.width, video.place, video.max_pixels)
     options = mask_options(motion)
+    opener = Opener(fetch_limits(config))
 
     def prepare(clip: Clip) -> Prepared:
-        if clip.problem or clip.path is None:
-            raise ClipError(clip.problem or "names no video")
-        decoded = decode(clip.path, sampling)
+        if clip.problem:
+            raise ClipError(clip.problem)
+        with opener.local_copy(clip.source, clip.sha256) as path:
+            decoded = decode(path, sampling)
         mask, moved = motion_mask(decoded.frames, tracker, model.latent_stride, options)
         latents = model.encode_video(decoded.frames)
         if not latents.isfinite().all():

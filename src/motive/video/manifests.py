@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from motive.errors import ManifestError
-from motive.video.remote import Limits
+from motive.video.remote import LIMITS, Limits
 from motive.video.rows import CELL_LIMIT, COLUMNS, TEXT_LIMIT, VIDEO_SUFFIXES, Row, Tell
 from motive.video.table_rows import is_saved_dataset, parquet_rows, saved_rows
 from motive.video.tars import tar_rows
@@ -33,15 +33,15 @@ def read_rows(
     source: Path,
     root: Path | None = None,
     video: Sequence[str] = COLUMNS["video"],
-    limits: Limits = Limits(),  # noqa: B008, frozen
+    limits: Limits = LIMITS,
     tell: Tell = lambda line: None,
 ) -> list[Row]:
     """Rows of a folder of videos and tars, of a .tar, of a dataset that Hugging Face's library saved, or of a .csv, .jsonl,
     .json, .parquet or videos.txt manifest.
 
-    root: what a folder's caption files and tars, and prompts.txt, must stay inside, also through links; by default the folder itself.
-    video: names of the column of videos, the best first: in a Parquet file it may hold their bytes. tell: is told what
-    concerns no single row.
+    root: what a folder's caption files and tars, and prompts.txt, must stay inside, also through links; by default the
+    folder itself. video: names of the column of videos, the best first: in a Parquet file it may hold their bytes.
+    tell: is told what concerns no single row.
 
     Raises ManifestError when `source` is missing, of another kind, or not readable as what its name says.
     """

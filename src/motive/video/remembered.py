@@ -18,7 +18,8 @@ VERSION = "1"
 
 
 def remembered(kind: str, address: str, stamp: str | None, find: Callable[[], Any]) -> Any:
-    """What `find` returns, plain values of JSON: from an earlier time if `stamp`, what the server says of the file, is the same.
+    """What `find` returns, plain values of JSON: that of an earlier time if `stamp`, what the server says of the file, is
+    the same.
 
     Without a stamp, or where the cache cannot be used, it is found out every time.
     """

@@ -34,6 +34,9 @@ class Limits:
     seconds: float = 900.0
 
 
+LIMITS = Limits()
+
+
 class PassingError(ClipError):
     """A fault of the network or the server that may be gone the next time."""
 
@@ -82,9 +85,7 @@ def listing(address: str, limits: Limits) -> list[str]:
     """
     scheme = address.partition("://")[0].lower()
     if scheme.startswith("http"):
-        raise ClipError(
-            "a web server tells no list of its files; name them, as in shard-{000..099}.tar, or give a manifest"
-        )
+        raise ClipError("a web server tells no list of its files; name them, as in shard-{000..099}.tar, or give a manifest")
     with _failures(address, limits):
         system = _filesystem(address, limits)
         pattern = any(sign in address for sign in "*?")

@@ -62,7 +62,9 @@ def read_address(address: str, video: Sequence[str], limits: Limits, tell: Tell)
             raise ManifestError("is compressed, which allows neither bounds nor access to single clips; unpack it")
         if suffix in SUFFIXES:
             if suffix in (".tar", ".parquet"):
-                return _remembered_rows("manifest", address, remote.stamp(address, limits), video, tell, limits), folder_of(address)
+                return _remembered_rows("manifest", address, remote.stamp(address, limits), video, tell, limits), folder_of(
+                    address
+                )
             return _fetched_rows(address, video, limits, tell), folder_of(address)
         folder = address.rstrip("/") + "/"
         return _folder(folder, video, limits, tell), folder
@@ -76,7 +78,7 @@ def _fetched_rows(address: str, video: Sequence[str], limits: Limits, tell: Tell
         local = Path(folder) / (name_of(address) or "manifest")
         wanted = [(address, local)]
         if local.suffix.lower() == ".txt":
-            wanted.append((join(folder_of(address), "prompts.txt"), local.with_name("prompts.txt")))  # type: ignore[arg-type]
+            wanted.append((join(folder_of(address), "prompts.txt"), local.with_name("prompts.txt")))
         for place, path in wanted:
             _fetch(place, path, limits)
         try:

@@ -14,7 +14,7 @@ from motive.errors import ClipError, ManifestError
 from motive.files import sha256_file
 from motive.places import is_address
 from motive.video import remote
-from motive.video.remote import Limits
+from motive.video.remote import LIMITS, Limits
 
 WAITS = (1.0, 5.0)
 """Seconds before another try where the network failed."""
@@ -70,7 +70,7 @@ class Sample:
 
 Source = File | Stretch | Cell | Sample
 
-KINDS: dict[str, type[Stretch] | type[Cell] | type[Sample]] = {"tar": Stretch, "table": Cell, "dataset": Sample}
+KINDS = ("tar", "table", "dataset")
 
 
 def _written(kind: str, source: Stretch | Cell | Sample) -> str:
@@ -84,19 +84,22 @@ def parse_source(text: str) -> Source:
     if kind not in KINDS:
         return File(text)
     place, _, fragment = rest.partition("#")
-    shape = KINDS[kind]
-    parts: dict[str, Any] = dict(parse_qsl(fragment, keep_blank_values=True))
+    parts = dict(parse_qsl(fragment, keep_blank_values=True))
+    place = unquote(place)
     try:
-        numbers = {name: int(parts[name]) for name in ("offset", "size", "shard", "row") if name in parts}
-        return shape(place=unquote(place), **(parts | numbers))
-    except (TypeError, ValueError):
+        if kind == "tar":
+            return Stretch(place, int(parts["offset"]), int(parts["size"]), parts["name"])
+        if kind == "table":
+            return Cell(place, int(parts["row"]), parts["column"])
+        return Sample(place, int(parts["shard"]), int(parts["row"]), parts["column"])
+    except (KeyError, ValueError):
         raise ClipError(f"{text!r} names no place where a clip can lie") from None
 
 
 class Opener:
     """Gives clips as local files. It goes through tables and streams in order, so clips should be asked for in theirs."""
 
-    def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008, frozen
+    def __init__(self, limits: Limits = LIMITS) -> None:
         self.limits = limits
         self._kept: tuple[Cell | Sample, Any] | None = None
         self._fetched: tuple[str, IO[bytes]] | None = None

@@ -13,7 +13,7 @@ from motive.files import digest
 from motive.places import Place, as_place, join, name_of, reachable
 from motive.progress import Progress, Silent
 from motive.video.manifests import read_rows
-from motive.video.remote import Limits
+from motive.video.remote import LIMITS, Limits
 from motive.video.remote_manifests import expand, read_address, remote_hash
 from motive.video.rows import COLUMNS, Row
 from motive.video.sources import File, Source, hash_source, is_local
@@ -73,7 +73,7 @@ class ClipTable:
         root: str | Path | None = None,
         columns: Mapping[str, str] | None = None,
         progress: Progress | None = None,
-        limits: Limits = Limits(),  # noqa: B008, frozen
+        limits: Limits = LIMITS,
     ) -> "ClipTable":
         """Read clips and hash their bytes, those of addresses once (see video.remembered) unless the manifest says the hash.
 
@@ -116,9 +116,7 @@ class ClipTable:
         return iter(self.clips)
 
 
-def _rows(
-    place: Place, bound: Place | None, video: Sequence[str], limits: Limits, told: list[str]
-) -> tuple[list[Row], Place]:
+def _rows(place: Place, bound: Place | None, video: Sequence[str], limits: Limits, told: list[str]) -> tuple[list[Row], Place]:
     """The rows of one manifest, and the folder that their paths start from."""
     if isinstance(place, str):
         if problem := reachable(place, place.partition("://")[0] + "://"):

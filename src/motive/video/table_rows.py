@@ -91,7 +91,11 @@ def _arrow_files(folder: Path) -> list[Path]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ManifestError(f"{file}: not what a saved dataset says of itself ({type(error).__name__})") from None
     for name in names:
-        if not isinstance(name, str) or Path(name).name != name or not (folder / name).resolve().is_relative_to(folder.resolve()):
+        if (
+            not isinstance(name, str)
+            or Path(name).name != name
+            or not (folder / name).resolve().is_relative_to(folder.resolve())
+        ):
             raise ManifestError(f"{file}: names {name!r}, which does not lie beside it")
         if not (folder / name).is_file():
             raise ManifestError(f"{file}: names {name!r}, which is not there")

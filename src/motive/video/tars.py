@@ -172,7 +172,7 @@ def _refuse_compressed(file: IO[bytes], source: Path) -> None:
     for start, kind in COMPRESSED.items():
         if magic.startswith(start):
             raise ManifestError(
-                f"{source}: is compressed with {kind}, which allows neither bounds nor access to single clips; unpack it to a .tar"
+                f"{source}: is compressed with {kind}, which allows neither bounds nor access to single clips; unpack it"
             )
 
 
