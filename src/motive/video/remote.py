@@ -189,6 +189,11 @@ def _failures(address: str, limits: Limits) -> Iterator[None]:
             raise cause from None
         if isinstance(cause, TimeoutError):
             raise ClipError(_too_slow(limits)) from error
+        status = getattr(cause, "status", None)
+        if isinstance(cause, FileNotFoundError) or status in (404, 410):
+            raise ClipError("cannot be fetched: it is not there") from error
+        if isinstance(cause, PermissionError) or status in (401, 403):
+            raise ClipError("cannot be fetched: the server does not allow it; are there credentials?") from error
         kind = PassingError if _passing(cause) else ClipError
         raise kind(f"cannot be fetched: {type(cause).__name__}: {printable(cause)[:500]}") from error
 

@@ -187,6 +187,9 @@ class Opener:
             self._fetched = place, file
         return self._fetched[1]
 
+    def __del__(self) -> None:
+        self._forget()
+
     def _forget(self) -> None:
         if self._fetched is not None:
             self._fetched[1].close()
