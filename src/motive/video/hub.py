@@ -5,6 +5,7 @@ Samples come as Arrow tables, in which a video is bytes or a path: nothing is de
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -83,6 +84,7 @@ def _parts(address: str) -> tuple[str, str | None, str | None, str | None]:
     return found["name"], found["revision"], asked.get("config", [None])[0], asked.get("split", [None])[0]
 
 
+@lru_cache(maxsize=4)
 def _dataset(name: str, revision: str | None, config: str | None, split: str | None) -> Any:
     try:
         from datasets import load_dataset

@@ -188,6 +188,8 @@ class Opener:
         return self._fetched[1]
 
     def __del__(self) -> None:
+        if self._kept is not None:
+            self._kept[1].close()
         self._forget()
 
     def _forget(self) -> None:
