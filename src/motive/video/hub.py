@@ -56,6 +56,8 @@ def shards(address: str) -> int:
 def batches(address: str, shard: int) -> Iterator[pa.RecordBatch]:
     """Samples of one shard of a pinned dataset, one a batch, in order; raises ManifestError."""
     streamed = _dataset(*_parts(address))
+    # First of all: by default the library decodes ahead, in threads.
+    streamed = streamed.decode(False) if streamed.features else streamed
     part = streamed.shard(num_shards=streamed.num_shards, index=shard).with_format("arrow")
     try:
         for table in part.iter(batch_size=1):
