@@ -157,8 +157,12 @@ def _bounded(row: Row) -> Row:
 
 def _python(column: pa.Array) -> list[Any]:
     """A column's values; raises ArrowInvalid for one that Python cannot hold, such as a time between microseconds."""
-    finest = {pa.timestamp("ns"): pa.timestamp("us"), pa.duration("ns"): pa.duration("us"), pa.time64("ns"): pa.time64("us")}
-    return list(column.cast(finest[column.type]).to_pylist() if column.type in finest else column.to_pylist())
+    if getattr(column.type, "unit", None) == "ns":
+        # Else what becomes of it depends on whether pandas is installed.
+        kind = column.type
+        coarser = pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else pa.duration("us")
+        column = column.cast(pa.time64("us") if pa.types.is_time(kind) else coarser)
+    return list(column.to_pylist())
 
 
 def _spelled(column: pa.Array) -> int:
