@@ -1,6 +1,5 @@
 """The whole meaning of a run in one typed tree: the YAML file, the `--set` overrides and the library's argument."""
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -10,8 +9,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from motive.complaints import complaints, shown
 from motive.errors import ConfigError
-from motive.places import as_place, is_address
+from motive.places import as_place, is_address, local_path
 from motive.plain_yaml import load_yaml, read_yaml
 from motive.presets import PRESETS
 
@@ -190,7 +190,7 @@ class Config(Section):
     address."""
     columns: dict[Literal["video", "caption", "id", "sha256"], str] = {}
     """Names of manifest columns that Motive would not guess."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Everything random follows from it."""
     model: ModelSection
     fetch: FetchSection = FetchSection()
@@ -252,8 +252,7 @@ def parse_config(tree: Mapping[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        lines = "\n".join(f"  {_explain(tree, issue)}" for issue in error.errors())
-        raise ConfigError(f"{where} cannot be used:\n{lines}") from None
+        raise ConfigError(f"{where} cannot be used:\n{complaints(Config, error)}") from None
 
 
 def stage_config(config: Config, number: int) -> Config:
@@ -314,7 +313,7 @@ def _expand_preset(tree: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
 def _preset(name: object, where: str) -> dict[str, Any]:
     if not isinstance(name, str) or name not in PRESETS:
-        raise ConfigError(f"{where} cannot be used:\n  preset: there are {', '.join(PRESETS)} (it is {name!r})")
+        raise ConfigError(f"{where} cannot be used:\n  preset: there are {', '.join(PRESETS)} (it is {shown(name)})")
     return PRESETS[name]
 
 
@@ -322,40 +321,12 @@ def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
     """Make `out`, `pool`, `queries`, `root`, `motion.weights` and a local `model.path` absolute."""
     for key in ("out", "pool", "queries", "root"):
         if isinstance(tree.get(key), str) and not (key != "out" and is_address(tree[key])):
-            tree[key] = str(_local(tree[key], base))
+            tree[key] = str(local_path(tree[key], base))
     motion = tree.get("motion")
     if isinstance(motion, dict) and isinstance(motion.get("weights"), str):
-        motion["weights"] = str(_local(motion["weights"], base))
+        motion["weights"] = str(local_path(motion["weights"], base))
     model = tree.get("model")
-    if isinstance(model, dict) and isinstance(model.get("path"), str) and os.path.exists(_local(model["path"], base)):  # noqa: PTH110, never raises
-        model["path"] = str(_local(model["path"], base))
-
-
-def _local(text: str, base: Path) -> Path:
-    try:
-        return base / Path(text).expanduser()
-    except RuntimeError as error:
-        raise ConfigError(f"{text!r} is no path: {error}") from None
-
-
-def _explain(tree: Mapping[str, Any], issue: Any) -> str:
-    """One line of English for one of pydantic's complaints."""
-    place = ".".join(str(part) for part in issue["loc"])
-    if issue["type"] == "extra_forbidden":
-        known = _keys_beside(issue["loc"][:-1])
-        near = difflib.get_close_matches(str(issue["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{place}: no such setting; {hint}"
-    if issue["type"] == "missing":
-        return f"{place}: missing"
-    return f"{place or 'the file'}: {issue['msg'].removeprefix('Value error, ')} (it is {issue['input']!r})"
-
-
-def _keys_beside(location: tuple[Any, ...]) -> list[str]:
-    section: type[BaseModel] = Config
-    for part in location:
-        kind = section.model_fields[part].annotation if part in section.model_fields else None
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            return []
-        section = kind
-    return list(section.model_fields)
+    if isinstance(model, dict) and isinstance(model.get("path"), str):
+        local = str(local_path(model["path"], base))
+        if os.path.exists(local):  # noqa: PTH110, unlike Path.exists it never raises
+            model["path"] = local

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from motive.errors import ConfigError
+
 Place = Path | str
 
 SCHEMES = ("http", "https", "s3", "hf")
@@ -25,6 +27,17 @@ def is_address(text: str) -> bool:
 def as_place(value: Any) -> Any:
     """A text as the place that it means; anything else as it is."""
     return value if not isinstance(value, str) or is_address(value) else Path(value)
+
+
+def local_path(text: str, base: Path) -> Path:
+    """The path that `text` means, from the folder `base`; raises ConfigError if it is none."""
+    try:
+        text.encode()  # half a surrogate pair could not be written down
+        if "\0" in text:
+            raise ValueError("it holds a NUL")
+        return base / Path(text).expanduser()
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"{text!r} is no path: {error}") from None
 
 
 def name_of(place: Place) -> str:

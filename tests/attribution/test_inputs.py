@@ -17,7 +17,6 @@ from tests.conftest import settings
 from tests.video.packing import parquet, saved, shard, tar
 from tests.video.servers import serving
 
-
 SAMPLING = Sampling(9, 16, 48, 64)
 
 
@@ -78,7 +77,9 @@ def test_a_run_does_not_depend_on_how_its_clips_are_packed(
 
 
 def test_other_limits_for_fetching_do_not_make_another_run(tmp_path, plain, pool_folder, query_folder, tiny_wan) -> None:
-    config = load_config(None, settings(pool_folder, query_folder, tiny_wan, plain, "fetch.max_bytes=1234567", "fetch.seconds=5"))
+    config = load_config(
+        None, settings(pool_folder, query_folder, tiny_wan, plain, "fetch.max_bytes=1234567", "fetch.seconds=5")
+    )
     assert verbs.index(config).pool == 6
     with pytest.raises(StoreError, match="other settings"):
         verbs.index(load_config(None, settings(pool_folder, query_folder, tiny_wan, plain, "video.place=centre")))
@@ -92,7 +93,9 @@ def test_notes_tell_what_was_ignored_in_an_archive(tmp_path, pool_folder, query_
     assert any("neither videos nor captions are ignored: 1 .xyz" in note for note in done.notes)
 
 
-def test_clips_of_an_archive_that_is_cut_off_after_it_was_read_fail_alone(tmp_path, pool_folder, query_folder, tiny_wan) -> None:
+def test_clips_of_an_archive_that_is_cut_off_after_it_was_read_fail_alone(
+    tmp_path, pool_folder, query_folder, tiny_wan
+) -> None:
     pool = shard(tmp_path / "pool.tar", clips_in(pool_folder))
     config = load_config(None, settings(pool, query_folder, tiny_wan, tmp_path / "run"))
     clips = verbs.read_clips(config, "pool")

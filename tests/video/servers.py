@@ -11,7 +11,8 @@ from typing import Any
 
 
 class Folder(BaseHTTPRequestHandler):
-    """Files of `server.folder`, with ETags and, where `server.ranges`, parts of files; paths of `server.tricks` are served by them."""
+    """Files of `server.folder`, with ETags and, where `server.ranges`, parts of files; paths in `server.tricks` are answered by
+    the functions there."""
 
     protocol_version = "HTTP/1.1"
 

@@ -54,7 +54,9 @@ def read(server: Any, address: str = "hf://datasets/us/clips") -> dict[str, Any]
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_XET": "1",
     }
-    done = subprocess.run([sys.executable, "-c", READ, address], capture_output=True, text=True, timeout=120, env=os.environ | own)
+    done = subprocess.run(
+        [sys.executable, "-c", READ, address], capture_output=True, text=True, timeout=120, env=os.environ | own
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 

@@ -45,7 +45,7 @@ def bucket(endpoint, tmp_path, monkeypatch) -> Iterator[Any]:
 
 
 def upload(system: Any, place: Path, prefix: str) -> None:
-    for path in (place.rglob("*") if place.is_dir() else [place]):
+    for path in place.rglob("*") if place.is_dir() else [place]:
         if path.is_file():
             name = path.relative_to(place).as_posix() if place.is_dir() else path.name
             system.pipe(f"pool/{prefix}{name}", path.read_bytes())
@@ -88,7 +88,7 @@ def test_an_object_that_is_not_there_is_its_clips_problem_and_a_manifest_an_erro
     assert clip.problem == "cannot be fetched: it is not there"
     with pytest.raises(ManifestError, match="it is not there"):
         ClipTable.read("s3://pool/none.jsonl")
-    with pytest.raises(ManifestError, match="holds no clips|fits this pattern"):
+    with pytest.raises(ManifestError, match=r"holds no clips|fits this pattern"):
         ClipTable.read("s3://pool/none/*.tar")
 
 

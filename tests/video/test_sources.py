@@ -12,7 +12,19 @@ from tests.video.packing import folder, manifest, parquet, saved, shard
 
 CLIPS = {name: (f"bytes of {name}".encode() * 1000, f"a ball, {name}") for name in ("one", "two", "sub_three", "four", "five")}
 
-FORMS = ["folder", "jsonl", "tar", "tar with json", "two tars", "pattern", "folder of tars", "struct", "binary", "saved", "split"]
+FORMS = [
+    "folder",
+    "jsonl",
+    "tar",
+    "tar with json",
+    "two tars",
+    "pattern",
+    "folder of tars",
+    "struct",
+    "binary",
+    "saved",
+    "split",
+]
 
 
 def make(form: str, place: Path, clips=CLIPS) -> Path:
@@ -57,7 +69,12 @@ def test_every_form_gives_the_same_clips_under_the_same_ids(tmp_path, form) -> N
 def test_every_clip_gives_its_bytes_as_a_local_file_in_whatever_order_it_is_asked_for(tmp_path, form, order) -> None:
     clips = list(ClipTable.read(make(form, tmp_path)))
     opener = Opener()
-    for clip in {"forwards": clips, "backwards": clips[::-1], "twice": [one for clip in clips for one in (clip, clip)]}[order]:
+    turns = {
+        "forwards": clips,
+        "backwards": clips[::-1],
+        "twice": [one for pair in zip(clips, clips, strict=True) for one in pair],
+    }
+    for clip in turns[order]:
         with opener.local_copy(parse_source(str(clip.source)), clip.sha256) as path:
             assert hashlib.sha256(path.read_bytes()).hexdigest() == clip.sha256
         assert path.exists() == (clip.path is not None)
