@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from motive.errors import ClipError, ManifestError
-from motive.video import columnar, rows
+from motive.video import columnar, isolated, rows
 from motive.video.remote import Limits
+from motive.video.rows import Row
 from motive.video.sources import Opener
 from motive.video.table import Clip, ClipTable
+from motive.video.table_rows import parquet_rows, saved_rows
 from tests.video.memory import peak
 from tests.video.packing import MEDIA, parquet, saved, table
 
@@ -33,6 +35,14 @@ def written(path: Path, columns: dict[str, Any], **how: Any) -> Path:
 def only(path: Path, **how: Any) -> Clip:
     (clip,) = ClipTable.read(path, **how)
     return clip
+
+
+def told(line: str) -> None: ...
+
+
+def rows_of(path: Path) -> list[Row]:
+    """The rows of a Parquet file, read in this process, whose memory and limits are looked at."""
+    return list(parquet_rows(path, ["video"], told))
 
 
 # What tables give
@@ -184,7 +194,7 @@ def test_a_text_that_stands_in_a_million_rows_is_refused_before_it_fills_the_mem
     path = written(tmp_path / "c.parquet", {"video": long, "n": [0] * 1_000_000})
     assert path.stat().st_size < 1 << 20
     with peak() as grown, pytest.raises(ManifestError, match="its text is more than"):
-        ClipTable.read(path)
+        rows_of(path)
     assert grown() < 1000
 
 
@@ -199,20 +209,20 @@ def test_a_column_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(tmp
     path = written(tmp_path / "c.parquet", columns, compression="zstd", use_dictionary=False, write_statistics=False)
     assert path.stat().st_size < 1 << 20
     with peak() as grown, pytest.raises(ManifestError, match=r"column 'text' takes .* bytes in one row group"):
-        ClipTable.read(tmp_path / "c.parquet")
+        rows_of(path)
     assert grown() < 32
 
 
 def test_more_rows_or_columns_than_anyone_has_are_refused(tmp_path, monkeypatch) -> None:
     path = written(tmp_path / "c.parquet", {f"c{n}": [1] for n in range(columnar.COLUMN_LIMIT + 1)})
     with pytest.raises(ManifestError, match="has 1,001 columns"):
-        ClipTable.read(path)
+        rows_of(path)
     monkeypatch.setattr("motive.video.table_rows.ROW_LIMIT", 10)
     with pytest.raises(ManifestError, match="declares 11 rows"):
-        ClipTable.read(written(path, {"video": ["a"] * 11}))
+        rows_of(written(path, {"video": ["a"] * 11}))
     place = saved(tmp_path / "set", {str(n): (b"x", str(n)) for n in range(11)})
     with pytest.raises(ManifestError, match="has more than 10 rows"):
-        ClipTable.read(place)
+        list(saved_rows(place, ["video"], told))
 
 
 def test_a_footer_that_lies_about_its_length_is_an_error(tmp_path) -> None:
@@ -221,6 +231,26 @@ def test_a_footer_that_lies_about_its_length_is_an_error(tmp_path) -> None:
         (tmp_path / "c.parquet").write_bytes(content[:-8] + struct.pack("<I", length) + b"PAR1")
         with pytest.raises(ManifestError, match="Parquet"):
             ClipTable.read(tmp_path / "c.parquet")
+
+
+def test_a_table_that_kills_its_reader_is_an_error_and_the_next_one_is_read(tmp_path, monkeypatch) -> None:
+    """As pyarrow 26 dies of a Parquet file whose statistics do not fit its columns; the fuzzer found one."""
+    parquet(tmp_path / "c.parquet", CLIPS)
+    isolated.stop()
+    monkeypatch.setattr(isolated, "CHILD", "import os, sys; sys.stdin.readline(); os.abort()")
+    with pytest.raises(ManifestError, match=r"c\.parquet: damaged or hostile: the process that read it died of it \(SIGABRT\)"):
+        ClipTable.read(tmp_path / "c.parquet")
+    monkeypatch.undo()
+    assert len(ClipTable.read(tmp_path / "c.parquet")) == 3
+
+
+def test_a_table_on_which_its_reader_stands_still_is_given_up(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(isolated, "PATIENCE", 0.05)
+    isolated.stop()  # the next one has to be started, which takes longer
+    with pytest.raises(ManifestError, match=r"made no progress in 0\.05 s"):
+        ClipTable.read(parquet(tmp_path / "c.parquet", CLIPS))
+    monkeypatch.undo()
+    assert len(ClipTable.read(tmp_path / "c.parquet")) == 3
 
 
 def test_two_columns_of_one_name_are_an_error(tmp_path) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from motive.errors import ManifestError
+from motive.video.isolated import isolated_rows
 from motive.video.remote import LIMITS, Limits
 from motive.video.rows import CELL_LIMIT, COLUMNS, TEXT_LIMIT, VIDEO_SUFFIXES, Row, Tell
-from motive.video.table_rows import is_saved_dataset, parquet_rows, saved_rows
+from motive.video.table_rows import is_saved_dataset
 from motive.video.tars import tar_rows
 
 CAPTION_FILE_LIMIT = 1 << 20
@@ -47,13 +48,13 @@ def read_rows(
     """
     if source.is_dir():
         if is_saved_dataset(source):
-            return list(saved_rows(source, video, tell))
+            return isolated_rows("saved", source, video, tell)
         return list(_folder(source, root or source, limits, tell))
     if not source.is_file():
         raise ManifestError(f"{source}: no such file or folder; give a folder of videos or a manifest")
     suffix = source.suffix.lower()
     if suffix == ".parquet":
-        return list(parquet_rows(source, video, tell))
+        return isolated_rows("parquet", source, video, tell)
     if suffix == ".tar":
         return list(tar_rows(source, tell, limits.max_bytes))
     readers = {".csv": _csv, ".jsonl": _jsonl, ".json": _json, ".txt": lambda lists: _two_lists(lists, root or lists.parent)}

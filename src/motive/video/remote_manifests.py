@@ -12,12 +12,12 @@ from typing import Any
 from motive.errors import ClipError, ManifestError
 from motive.places import Place, braces, folder_of, join, name_of
 from motive.video import hub, remote
+from motive.video.isolated import isolated_rows, plain_row, row_of
 from motive.video.manifests import CAPTION_FILE_LIMIT, PACKED, SUFFIXES, read_rows
 from motive.video.remembered import remembered
 from motive.video.remote import Limits
 from motive.video.rows import VIDEO_SUFFIXES, Held, Row, Tell
-from motive.video.sources import File, again, hash_source, parse_source
-from motive.video.table_rows import hub_rows
+from motive.video.sources import File, again, hash_source
 
 TOGETHER = 8
 """Small files fetched at once."""
@@ -108,30 +108,16 @@ def _remembered_rows(
     def find() -> dict[str, Any]:
         told: list[str] = []
         if limits is None:
-            rows = list(hub_rows(address, video, told.append))
+            rows = isolated_rows("hub", address, video, told.append)
         else:
             rows = _fetched_rows(address, video, limits, told.append)
-        return {"rows": [_plain(row) for row in rows], "told": told}
+        return {"rows": [plain_row(row) for row in rows], "told": told}
 
     within = 0 if limits is None else limits.max_bytes
     found = remembered(f"{kind} {within} {' '.join(video)}", address, stamp, find)
     for line in found["told"]:
         tell(line)
-    return [_row(entry) for entry in found["rows"]]
-
-
-def _plain(row: Row) -> list[Any]:
-    held = None if row.held is None else [str(row.held.source), row.held.sha256]
-    return [row.where, {name: _as_json(value) for name, value in row.values.items()}, row.problem, held]
-
-
-def _as_json(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool | list | dict) else str(value)
-
-
-def _row(entry: list[Any]) -> Row:
-    where, values, problem, held = entry
-    return Row(where, values, problem, None if held is None else Held(parse_source(held[0]), held[1]))
+    return [row_of(entry) for entry in found["rows"]]
 
 
 def _folder(address: str, video: Sequence[str], limits: Limits, tell: Tell) -> list[Row]:

@@ -54,6 +54,8 @@ def saved_rows(folder: Path, video: Sequence[str], tell: Tell) -> Iterator[Row]:
             yield from _rows(chosen, path.name, _cells_of(path), media)
         except ManifestError as error:
             raise ManifestError(f"{path}: {error}") from None
+        except columnar.UNREADABLE as error:  # names of columns that are no text
+            raise ManifestError(f"{path}: not readable as Arrow: {error}") from None
 
 
 def hub_rows(address: str, video: Sequence[str], tell: Tell) -> Iterator[Row]:
