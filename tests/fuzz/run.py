@@ -129,9 +129,9 @@ def fuzz(kind: str, seed: int, numbers: Sequence[int], files: Sequence[tuple[str
             told.peak = max(told.peak, peak)
             if came == "refused":
                 told.reasons[said.replace(f"{path}", "").split(":")[0][:60] or said.split(": ")[1][:60]] += 1
-            elif came == "crash":
+            if came == "crash" or "the process that read it died" in said:
                 told.crashes.append(f"{name}: {said}")
-            elif came in ("wrong", "hang"):
+            if came in ("wrong", "hang"):
                 told.bad.append(f"{name}: {came}: {said}")
     return told
 

@@ -95,7 +95,7 @@ def serve() -> None:
     os.dup2(2, 1)  # whatever libraries print is no answer
 
     def say(said: str, value: Any) -> None:
-        out.write(json.dumps([said, value]) + "\n")
+        out.write(json.dumps([said, value], default=str) + "\n")
 
     readers: dict[str, Callable[[str, Sequence[str], Tell], Iterator[Row]]] = {
         "parquet": lambda place, video, tell: parquet_rows(Path(place), video, tell),
@@ -110,6 +110,8 @@ def serve() -> None:
             say("end", None)
         except ManifestError as error:
             say("error", str(error))
+        except Exception as error:  # noqa: BLE001, of whatever kind, it is an error of the table
+            say("error", f"{place}: damaged or hostile: {type(error).__name__}: {error}")
         out.flush()
 
 
