@@ -4,13 +4,20 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := trak dattri bergson kronfluence
 
-.PHONY: demo test check bench bench-peers docs install format clean
+.PHONY: demo test fuzz check bench bench-peers docs install format clean
 
 demo: install
 	$(BIN)/motive demo demo
 
 test: check
 	$(BIN)/python -m pytest -n 2
+
+# Spoilt videos, manifests and settings, each read in a process of its own; a few minutes. SEED=n for others.
+SEED ?= 0
+fuzz: install
+	$(BIN)/python -m tests.fuzz.run video --cases 4000 --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.run manifest --cases 4000 --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.run settings --cases 2000 --seed $(SEED)
 
 check: install
 	$(BIN)/ruff format --check src tests benchmarks docs

@@ -185,7 +185,7 @@ class Config(Section):
     of any."""
     queries: PlaceOf
     """The clips that show the wanted motion, likewise."""
-    root: PlaceOf | None = None
+    root: Annotated[Path | str | None, BeforeValidator(as_place)] = None
     """The folder or address that all clips must lie under; by default each manifest's own. https:// alone allows any such
     address."""
     columns: dict[Literal["video", "caption", "id", "sha256"], str] = {}

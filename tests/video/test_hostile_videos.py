@@ -144,9 +144,7 @@ def test_a_video_under_another_videos_name_is_still_that_video(tmp_path) -> None
         (tmp_path / name).rename(tmp_path / "clip.mkv")
 
 
-@pytest.mark.parametrize(
-    "text", ["\x1b]0;owned\x07\x1b[2J", "<img src=x onerror=alert(1)>", "\u202egpj.exe", "a\nb", "\x00"]
-)
+@pytest.mark.parametrize("text", ["\x1b]0;owned\x07\x1b[2J", "<img src=x onerror=alert(1)>", "\u202egpj.exe", "a\nb", "\x00"])
 def test_a_hostile_caption_stays_a_caption_and_a_hostile_name_a_name(tmp_path, text) -> None:
     """They are made harmless where they are shown (see motive.text), and reach the model as they are."""
     name = "clip " + text.replace("/", "_").replace("\0", "") + ".mp4"
