@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from motive.attribution.store import Store
 from motive.config import load_config
 from motive.errors import ClipError, StoreError
 from motive.files import sha256_file
+from motive.report.sheet import write_sheet
 from motive.video.decode import Sampling, decode
 from motive.video.sources import Opener
 from tests.conftest import settings
@@ -68,6 +70,9 @@ def test_a_run_does_not_depend_on_how_its_clips_are_packed(
             (same,) = (plain / "export" / "videos").glob(f"*{entry['key'][:12]}.mp4")
             here, there = (decode(path, SAMPLING).frames.astype(int) for path in (out / "export" / entry["video"], same))
             assert np.abs(here - there).mean() < 1
+        write_sheet(config, tmp_path / "sheet.png")
+        strip = cv2.imread(str(tmp_path / "sheet.png"))[28:118, 250:]
+        assert strip.min(axis=(0, 2)).max() < 255  # every column shows something of a frame
         linked = load_config(None, settings(pool, query_folder, tiny_wan, out, "export.videos=link"))
         assert verbs.export(linked) == []
         for entry in map(json.loads, (out / "export" / "selection.jsonl").read_text().splitlines()):

@@ -39,6 +39,7 @@ CORPORA = {"video": videos, "manifest": manifests, "settings": settings}
 COMPANIONS = {
     "prompts.txt": b"a ball\nit rolls\n",
     "state.json": json.dumps({"_data_files": [{"filename": "clips.arrow"}]}).encode(),
+    "dataset_info.json": b"{}",
     "a.mp4": b"bytes of a",
     "b.mp4": b"bytes of b",
 }

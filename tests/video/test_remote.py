@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from motive.errors import ClipError, ManifestError
+from motive.progress import Silent
 from motive.video import remote, sources
 from motive.video.remote import Limits
 from motive.video.sources import File, Opener
@@ -101,6 +102,19 @@ def test_a_hash_in_the_manifest_saves_reading_the_clip_and_must_hold_later(site)
         assert path.read_bytes() == CLIPS["one"][0]
     with pytest.raises(ClipError, match="has changed"), Opener().local_copy(second.source, second.sha256):
         pass
+
+
+def test_how_much_will_be_read_over_the_network_is_said_before_it_is(site, tmp_path) -> None:
+    class Heard(Silent):
+        lines: list[str] = []  # noqa: RUF012, of this one test
+
+        def say(self, line: str) -> None:
+            self.lines.append(line)
+
+    ClipTable.read(f"{site.address}/clips/clips.jsonl", progress=Heard())
+    ClipTable.read(folder(tmp_path / "here", CLIPS), progress=Heard())
+    (line,) = Heard.lines
+    assert line.startswith("4 videos lie behind addresses")
 
 
 def test_a_missing_clip_is_recorded_and_a_missing_manifest_is_an_error(site) -> None:

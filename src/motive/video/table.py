@@ -99,7 +99,12 @@ class ClipTable:
         names = _column_names(place, [row for row, *_ in rows], columns, optional=folders)
         drafts = [_draft(row, names, base, inside) for row, base, inside in rows]
         clips = []
-        with (progress or Silent()).steps(f"reading {name_of(place)}", len(rows)) as step:
+        progress = progress or Silent()
+        if far := sum(_needs_reading(draft) for draft in drafts):
+            progress.say(
+                f"{far:,} videos lie behind addresses; each is read once to be hashed, and what was found is remembered"
+            )
+        with progress.steps(f"reading {name_of(place)}", len(rows)) as step:
             for draft, found_hash in zip(drafts, _hashes(drafts, limits), strict=True):
                 clips.append(_clip(draft, found_hash))
                 step()
@@ -183,6 +188,12 @@ def _draft(row: Row, names: Mapping[str, str | None], base: Place, root: Place) 
         caption = caption[:CAPTION_LIMIT]
     extra = {column: value for column, value in row.values.items() if column and column not in names.values()}
     return _Draft(row, name, caption, cell("id"), cell("sha256").lower(), source, problem, extra)
+
+
+def _needs_reading(draft: _Draft) -> bool:
+    """Whether a video has to come over the network before its hash is known."""
+    held = draft.row.held is not None or draft.source is None or is_local(draft.source)
+    return not held and not draft.problem and not SHA256.fullmatch(draft.promised)
 
 
 def _hashes(drafts: Sequence[_Draft], limits: Limits) -> Iterator[str | ClipError | None]:

@@ -31,7 +31,8 @@ def parquet_rows(source: Path, video: Sequence[str], tell: Tell) -> Iterator[Row
 
 def is_saved_dataset(folder: Path) -> bool:
     """Whether Hugging Face's library saved a dataset here."""
-    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+    whole = (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    return whole or (folder / "dataset_dict.json").is_file()
 
 
 def saved_rows(folder: Path, video: Sequence[str], tell: Tell) -> Iterator[Row]:
