@@ -96,6 +96,33 @@ def test_a_video_above_the_limit_is_refused_when_it_is_asked_for(tmp_path) -> No
         pass
 
 
+@pytest.mark.parametrize("kind", ["parquet", "saved"])
+def test_a_table_that_became_another_is_its_clips_error(tmp_path, kind) -> None:
+    place = parquet(tmp_path / "c.parquet", CLIPS) if kind == "parquet" else saved(tmp_path / "set", CLIPS)
+    clip = next(iter(ClipTable.read(place)))
+    file = place if kind == "parquet" else place / "data-00000-of-00001.arrow"
+    others = (
+        {"video": [1, 2, 3]},
+        {"video": ["a", "b", "c"]},
+        {"other": pa.array([b"x"] * 3)},
+        {"video": pa.array([], pa.binary())},
+    )
+    for columns in others:
+        if kind == "parquet":
+            written(file, columns)
+        else:
+            with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, pa.table(columns).schema) as stream:
+                stream.write_table(pa.table(columns))
+        with pytest.raises(ClipError), Opener().local_copy(clip.source, clip.sha256):
+            pass
+    file.write_bytes(b"nothing")
+    with pytest.raises(ClipError, match="not readable as"), Opener().local_copy(clip.source, clip.sha256):
+        pass
+    file.unlink()
+    with pytest.raises(ClipError), Opener().local_copy(clip.source, clip.sha256):
+        pass
+
+
 # Saved datasets
 
 

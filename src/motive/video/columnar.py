@@ -91,21 +91,24 @@ def arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
 def values(file: Path | IO[bytes], column: str, first: int) -> Iterator[bytes | None]:
     """The files' bytes in a media column, from row `first` on."""
     if isinstance(file, Path) and file.suffix == ".arrow":
-        yield from _from_row(arrow_batches(file), column, first)
+        yield from from_row(arrow_batches(file), column, first)
         return
     with opened_parquet(file) as parquet:
         groups = list(range(parquet.metadata.num_row_groups))
         while groups and first >= parquet.metadata.row_group(groups[0]).num_rows:
             first -= parquet.metadata.row_group(groups.pop(0)).num_rows
         batches = parquet.iter_batches(batch_size=1, row_groups=groups, columns=[column], use_threads=False)
-        yield from _from_row(batches, column, first)
+        yield from from_row(batches, column, first)
 
 
-def _from_row(batches: Iterator[pa.RecordBatch], column: str, first: int) -> Iterator[bytes | None]:
+def from_row(batches: Iterator[pa.RecordBatch], column: str, first: int) -> Iterator[bytes | None]:
+    """The files' bytes in a media column of batches, from row `first` on; raises ManifestError if there is no such column."""
     for batch in batches:
         if first >= batch.num_rows:
             first -= batch.num_rows
             continue
+        if column not in batch.schema.names or not is_media(batch.schema.field(column).type):
+            raise ManifestError(f"has no column {column!r} of videos any more")
         for value in batch.column(column)[first:]:
             held = media_bytes(value)
             yield None if held is None else held.to_pybytes()

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import pyarrow as pa
 
 from motive.errors import ManifestError
-from motive.video.columnar import media_bytes
+from motive.video.columnar import from_row
 
 DATASET = re.compile(r"hf://datasets/(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/?@]+))?/?(?:\?(?P<query>[^#]*))?")
 
@@ -70,10 +70,7 @@ def batches(address: str, shard: int) -> Iterator[pa.RecordBatch]:
 
 def values(address: str, shard: int, column: str) -> Iterator[bytes | None]:
     """The files' bytes in a media column of one shard, from its first row on."""
-    for batch in batches(address, shard):
-        for value in batch.column(column):
-            held = media_bytes(value)
-            yield None if held is None else held.to_pybytes()
+    yield from from_row(batches(address, shard), column, 0)
 
 
 def _parts(address: str) -> tuple[str, str | None, str | None, str | None]:
