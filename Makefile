@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := trak dattri bergson kronfluence
 
-.PHONY: demo test test-raft check bench bench-peers docs install format clean
+.PHONY: demo test test-raft fuzz check bench bench-peers docs install format clean
 
 demo: install
 	$(BIN)/motive demo demo
@@ -22,6 +22,13 @@ test-raft: .venv-raft/.ready
 	.venv-raft/bin/python -m pip install --quiet --constraint constraints.txt --requirement requirements-raft.txt
 	.venv-raft/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,raft]"
 	touch $@
+
+# Spoilt videos, manifests and settings, each read in a process of its own; a few minutes. SEED=n for others.
+SEED ?= 0
+fuzz: install
+	$(BIN)/python -m tests.fuzz.run video --cases 4000 --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.run manifest --cases 4000 --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.run settings --cases 2000 --seed $(SEED)
 
 check: install
 	$(BIN)/ruff format --check src tests benchmarks docs

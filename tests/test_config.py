@@ -1,3 +1,5 @@
+import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -90,11 +92,47 @@ def test_everything_wrong_is_said_at_once(tmp_path) -> None:
         ("- a\n- b\n", "expected settings"),
         ("seed: [1\n", "not readable as YAML"),
         ("out: !!python/object/apply:os.system ['true']\n", "not readable as YAML"),
+        ("[" * 50_000, "nested too deeply"),
+        ("a: 2024-99-99\n", "a value in it makes no sense: month"),
+        (f"a: {'1' * 5000}\n", "a value in it makes no sense"),
+        ("!!map x: 1\n", "a value in it makes no sense"),
+        ("? [a]\n: b\n", "stands for a key"),
+        ("? {a: b}\n: b\n", "stands for a key"),
+        ("#" * 200_000, "more than 131,072 characters"),
+        (f"seed: 0x{'f' * 5000}\n", r"seed: .*less than.*beyond writing down"),
+        (f"seed: {'x' * 5000}\n", r"seed: .*xxx\.\.\."),
+        ('out: "a\\0b"\n', "no path: it holds a NUL"),
+        ('pool: "\\ud800"\n', "is no path"),
+        ("out: ~nobody-at-all/x\n", "is no path"),
+        ("\n".join(f"k{n}: v" for n in range(9000)), r"no such setting[\s\S]*and \d,?\d+ more"),
+        ("columns:\n" + "".join(f" k{n}: v\n" for n in range(9000)), "and .* more"),
     ],
 )
 def test_hostile_and_broken_yaml_is_refused(tmp_path, text, words) -> None:
     with pytest.raises(ConfigError, match=words):
         load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "2024-99-99", "1" * 5000, "&a [1]", "*a", "? {a: b}", "!!map x", "{a: 1, a: 2}"])
+def test_a_hostile_setting_is_refused(tmp_path, value) -> None:
+    with pytest.raises(ConfigError, match=r"not readable as YAML|valid integer"):
+        load_config(write(tmp_path, MINIMAL), [f"seed={value}"])
+
+
+def test_what_is_no_regular_file_is_no_configuration(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path / "pipe.yaml")
+
+
+def test_pool_queries_and_root_may_be_addresses_and_are_left_as_they_are(tmp_path) -> None:
+    more = "root: https://example.org/a\n"
+    text = MINIMAL.replace("pool: clips", "pool: s3://bucket/clips/{0..9}.tar") + more
+    config = load_config(write(tmp_path, text), ["queries=hf://datasets/a/b?split=test"])
+    assert (config.pool, config.queries) == ("s3://bucket/clips/{0..9}.tar", "hf://datasets/a/b?split=test")
+    assert config.root == "https://example.org/a"
+    assert load_config(write(tmp_path, dump_config(config))) == config
+    assert load_config(write(tmp_path, MINIMAL), ["pool=shards/{0..9}.tar"]).pool == Path.cwd() / "shards/{0..9}.tar"
 
 
 def test_a_missing_file_is_named(tmp_path) -> None:
@@ -118,6 +156,41 @@ def test_any_text_is_read_or_refused_in_words(tmp_path, text) -> None:
         assert isinstance(load_config(file), Config)
     except ConfigError as error:
         assert "any.yaml" in str(error)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates() | st.binary(max_size=8)
+NAMES = st.sampled_from(sorted(Config.model_fields)) | st.text(max_size=5)
+BELOW = st.sampled_from(
+    sorted(name for f in Config.model_fields.values() for name in getattr(f.annotation, "model_fields", ()))
+)
+TREES = st.dictionaries(
+    NAMES,
+    SCALARS
+    | st.lists(SCALARS, max_size=3)
+    | st.dictionaries(BELOW | st.text(max_size=4), SCALARS | st.lists(SCALARS, max_size=2)),
+)
+
+
+@hypothesis_settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=TREES, whole=st.booleans(), style=st.sampled_from([None, True, False]))
+def test_any_tree_is_a_configuration_that_can_be_written_down_or_is_refused_in_words(tmp_path, tree, whole, style) -> None:
+    file = tmp_path / "any.yaml"
+    tree = (yaml.safe_load(MINIMAL) if whole else {}) | tree
+    file.write_text(yaml.safe_dump(tree, default_flow_style=style), encoding="utf-8", errors="replace")
+    try:
+        config = load_config(file)
+    except ConfigError as error:
+        assert "any.yaml" in str(error) or "is no path" in str(error)
+    else:
+        (tmp_path / "motive.yaml").write_bytes(dump_config(config).encode())
+        assert load_config(tmp_path) == config
+
+
+@hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(max_size=30) | st.builds("{}.{}={}".format, NAMES, BELOW, st.text(max_size=15)), max_size=3))
+def test_any_settings_are_taken_or_refused_in_words(tmp_path, settings) -> None:
+    with contextlib.suppress(ConfigError):
+        assert isinstance(load_config(write(tmp_path, MINIMAL), settings), Config)
 
 
 values = st.recursive(

@@ -1,19 +1,21 @@
 """The whole meaning of a run in one typed tree: the YAML file, the `--set` overrides and the library's argument."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from motive.complaints import complaints
 from motive.errors import ConfigError
 from motive.overrides import apply_settings, expand_preset, resolve_paths
+from motive.places import as_place
 from motive.plain_yaml import read_yaml
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+PlaceOf = Annotated[Path | str, BeforeValidator(as_place)]
 
 
 class Section(BaseModel):
@@ -44,6 +46,15 @@ class VideoSection(Section):
     """Where in the file the F frames are taken."""
     max_pixels: int = Field(8192 * 4320, ge=1)
     """Source frames with more pixels than this are refused."""
+
+
+class FetchSection(Section):
+    """What reading one video, archive or manifest from elsewhere may take. Results do not depend on it."""
+
+    max_bytes: int = Field(8 << 30, ge=1)
+    """Bytes of a video in an archive or table, and of whatever is fetched from an address; a larger one is refused."""
+    seconds: float = Field(900.0, gt=0)
+    """Seconds after which fetching one file is given up."""
 
 
 class MotionSection(Section):
@@ -186,17 +197,21 @@ class Config(Section):
 
     out: Path
     """Folder of the run: prepared inputs, stores, scores, selection, exports."""
-    pool: Path
-    """The clips to choose from: a folder of videos, or a .csv, .jsonl, .json, .parquet or videos.txt manifest."""
-    queries: Path
+    pool: PlaceOf
+    """The clips to choose from: a folder of videos or tars, a .tar, a .csv, .jsonl, .json, .parquet or videos.txt manifest, a
+    dataset that Hugging Face's library saved, a pattern such as shards/{000..099}.tar, or the address (s3://, https://, hf://)
+    of any."""
+    queries: PlaceOf
     """The clips that show the wanted motion, likewise."""
-    root: Path | None = None
-    """The folder that all clips must lie in; by default each manifest's own."""
+    root: Annotated[Path | str | None, BeforeValidator(as_place)] = None
+    """The folder or address that all clips must lie under; by default each manifest's own. https:// alone allows any such
+    address."""
     columns: dict[Literal["video", "caption", "id", "sha256"], str] = {}
     """Names of manifest columns that Motive would not guess."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Everything random follows from it."""
     model: ModelSection
+    fetch: FetchSection = FetchSection()
     video: VideoSection = VideoSection()
     motion: MotionSection = MotionSection()
     gradients: GradientSection = GradientSection()
@@ -247,8 +262,7 @@ def parse_config(tree: Mapping[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        lines = "\n".join(f"  {_explain(tree, issue)}" for issue in error.errors())
-        raise ConfigError(f"{where} cannot be used:\n{lines}") from None
+        raise ConfigError(f"{where} cannot be used:\n{complaints(Config, error)}") from None
 
 
 def stage_config(config: Config, number: int) -> Config:
@@ -275,26 +289,3 @@ def differences(stored: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
         elif old != new:
             lines.append(f"{prefix}{key}: stored {old!r}, now {new!r}")
     return lines
-
-
-def _explain(tree: Mapping[str, Any], issue: Any) -> str:
-    """One line of English for one of pydantic's complaints."""
-    place = ".".join(str(part) for part in issue["loc"])
-    if issue["type"] == "extra_forbidden":
-        known = _keys_beside(issue["loc"][:-1])
-        near = difflib.get_close_matches(str(issue["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{place}: no such setting; {hint}"
-    if issue["type"] == "missing":
-        return f"{place}: missing"
-    return f"{place or 'the file'}: {issue['msg'].removeprefix('Value error, ')} (it is {issue['input']!r})"
-
-
-def _keys_beside(location: tuple[Any, ...]) -> list[str]:
-    section: type[BaseModel] = Config
-    for part in location:
-        kind = section.model_fields[part].annotation if part in section.model_fields else None
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            return []
-        section = kind
-    return list(section.model_fields)

@@ -1,12 +1,15 @@
 """Trees of settings before they are checked: --set, presets, and paths that become absolute."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from motive.complaints import shown
 from motive.errors import ConfigError
+from motive.places import is_address, local_path
 from motive.plain_yaml import load_yaml
 from motive.presets import PRESETS
 
@@ -39,16 +42,16 @@ def expand_preset(tree: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 def resolve_paths(tree: dict[str, Any], base: Path) -> None:
     """Make `out`, `pool`, `queries`, `root`, `motion.weights` and a local `model.path` absolute."""
     for key in ("out", "pool", "queries", "root"):
-        if isinstance(tree.get(key), str):
-            tree[key] = str(base / Path(tree[key]).expanduser())
+        if isinstance(tree.get(key), str) and not (key != "out" and is_address(tree[key])):
+            tree[key] = str(local_path(tree[key], base))
     motion = tree.get("motion")
     if isinstance(motion, dict) and isinstance(motion.get("weights"), str):
-        motion["weights"] = str(base / Path(motion["weights"]).expanduser())
+        motion["weights"] = str(local_path(motion["weights"], base))
     model = tree.get("model")
     if isinstance(model, dict) and isinstance(model.get("path"), str):
-        local = base / Path(model["path"]).expanduser()
-        if local.exists():
-            model["path"] = str(local)
+        local = str(local_path(model["path"], base))
+        if os.path.exists(local):  # noqa: PTH110, unlike Path.exists it never raises
+            model["path"] = local
 
 
 def _parse_setting(setting: str) -> tuple[list[str], Any]:
@@ -73,5 +76,5 @@ def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
 
 def _preset(name: object, where: str) -> dict[str, Any]:
     if not isinstance(name, str) or name not in PRESETS:
-        raise ConfigError(f"{where} cannot be used:\n  preset: there are {', '.join(PRESETS)} (it is {name!r})")
+        raise ConfigError(f"{where} cannot be used:\n  preset: there are {', '.join(PRESETS)} (it is {shown(name)})")
     return PRESETS[name]

@@ -32,6 +32,7 @@ from motive.attribution.prepare import (
     Inputs,
     PreparedFolder,
     clip_preparer,
+    fetch_limits,
     prepare_clips,
     prepare_texts,
     prepared_fingerprint,
@@ -45,6 +46,7 @@ from motive.files import read_jsonl, write_atomic
 from motive.gradients.parameters import fitting_names
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
+from motive.places import Place
 from motive.progress import Progress, Silent
 from motive.video.table import Clip, ClipTable
 
@@ -189,7 +191,7 @@ def export(config: Config, progress: Progress | None = None) -> list[str]:
     if changed := differences(attributed, config.video.model_dump(mode="json"), "video."):
         raise StoreError("clips can only be exported as they were attributed:\n" + "\n".join(f"  {c}" for c in changed))
     chosen = config.out / "selection.jsonl"
-    return write_exports(chosen, config.out / "export", config.export, config.video, progress or Silent())
+    return write_exports(chosen, config.out / "export", config.export, config.video, progress or Silent(), fetch_limits(config))
 
 
 def show(config: Config) -> Shown:
@@ -225,8 +227,9 @@ def run(config: Config, progress: Progress | None = None) -> Indexed:
 
 def read_clips(config: Config, which: str, progress: Progress | None = None) -> ClipTable:
     """The clips of the configuration's "pool" or "queries"."""
-    source: Path = getattr(config, which)
-    return ClipTable.read(source, config.root, {str(k): v for k, v in config.columns.items()}, progress)
+    source: Place = getattr(config, which)
+    columns = {str(k): v for k, v in config.columns.items()}
+    return ClipTable.read(source, config.root, columns, progress, fetch_limits(config))
 
 
 @dataclass(frozen=True)
@@ -324,7 +327,7 @@ def _summary(work: _Work) -> Indexed:
     columns = ["name", "status", "reason", "label", "repeated", "cuts", "sha256", "caption"]
     rows = {which: store.rows(columns) for which, store in work.stores.items()}
     everything = rows["pool"] + rows["queries"]
-    notes = [f"{which}: {line}" for which, table in work.tables.items() for line in table.duplicates]
+    notes = [f"{which}: {line}" for which, table in work.tables.items() for line in (*table.duplicates, *table.notes)]
     videos = {row["sha256"] for row in rows["pool"] if row["sha256"]}
     shared = [row["name"] for row in rows["queries"] if row["sha256"] in videos]
     if shared:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from motive.errors import ClipError, StoreError
 from motive.files import read_jsonl, sha256_file, write_atomic, write_json, write_jsonl
 from motive.progress import Progress
 from motive.video.decode import Sampling, decode
+from motive.video.remote import LIMITS, Limits
+from motive.video.rows import VIDEO_SUFFIXES
+from motive.video.sources import Opener, is_local, parse_source
 from motive.video.write import write_video
 
 
@@ -31,27 +35,38 @@ class Exported:
     fps: float | None
 
 
-def export(selection: Path, folder: Path, options: ExportSection, video: VideoSection, progress: Progress) -> list[str]:
+def export(
+    selection: Path,
+    folder: Path,
+    options: ExportSection,
+    video: VideoSection,
+    progress: Progress,
+    limits: Limits = LIMITS,
+) -> list[str]:
     """Write the clips of a selection.jsonl to `folder`: videos/, selection.jsonl, and the files of `options.formats`.
 
     With videos: encode each file holds exactly the standardised frames, at the standardised rate; with link it is a link
-    to the original. videos/ holds nothing else afterwards: some trainers read whatever lies in it. Files that an earlier
-    export made in the same way are kept. Returns a line for every clip that could not be exported; the files list the
-    others.
+    to the original, or a copy of one that is no local file. videos/ holds nothing else afterwards: some trainers read
+    whatever lies in it. Files that an earlier export made in the same way are kept. Returns a line for every clip that could
+    not be exported; the files list the others.
     """
     if not selection.exists():
         raise StoreError(f"{selection}: no selection here; run `motive select` first")
     entries = read_jsonl(selection)
-    put = _link if options.videos == "link" else _encoder(video)
+    encode, opener = _encoder(video), Opener(limits)
     _forget_other_ways(folder, {"videos": options.videos, "video": video.model_dump(mode="json")})
     exported, failed = [], []
     with progress.steps("exporting videos", len(entries)) as step:
         for entry in entries:
             name = _file_name(entry, options.videos)
             try:
-                _unchanged(entry)
+                source = parse_source(entry["path"])
+                if is_local(source):
+                    _unchanged(Path(source.place), entry["sha256"])
                 if not (folder / name).exists():
-                    put(Path(entry["path"]), folder / name)
+                    with opener.local_copy(source, entry["sha256"]) as path:
+                        put = encode if options.videos == "encode" else _link if is_local(source) else _copy
+                        put(path, folder / name)
             except (ClipError, OSError) as error:
                 failed.append(f"{entry['name']}: {error}")
             else:
@@ -137,7 +152,8 @@ def _exported(entry: dict[str, Any], name: str, options: ExportSection, video: V
 def _file_name(entry: dict[str, Any], videos: str) -> str:
     """A name that is safe anywhere and the same in every export; ids and paths come from outside."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(entry["name"]).stem).strip("._")[:60]
-    suffix = ".mp4" if videos == "encode" else re.sub(r"[^A-Za-z0-9.]", "", Path(entry["path"]).suffix)
+    told = Path(entry["name"]).suffix.lower()
+    suffix = told if videos == "link" and told in VIDEO_SUFFIXES else ".mp4"
     return f"videos/{stem or 'clip'}-{entry['key'][:12]}{suffix}"
 
 
@@ -157,11 +173,10 @@ def _forget_others(videos: Path, names: set[str]) -> None:
             path.unlink()
 
 
-def _unchanged(entry: dict[str, Any]) -> None:
-    path = Path(entry["path"])
+def _unchanged(path: Path, sha256: str) -> None:
     if not path.is_file():
         raise ClipError(f"{path} is no longer there")
-    if sha256_file(path) != entry["sha256"]:
+    if sha256_file(path) != sha256:
         raise ClipError(f"{path} has changed since it was attributed")
 
 
@@ -180,3 +195,13 @@ def _link(source: Path, target: Path) -> None:
     aside.unlink(missing_ok=True)
     aside.symlink_to(source)
     aside.replace(target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copyfile(source, aside)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)

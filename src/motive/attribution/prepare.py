@@ -31,6 +31,7 @@ from motive.motion.registry import LEARNED, make_tracker
 from motive.motion.trackers import Tracker
 from motive.progress import Progress, duration
 from motive.video.decode import Sampling
+from motive.video.remote import Limits as FetchLimits
 from motive.video.table import Clip
 
 PREPARED_VERSION = 2
@@ -152,6 +153,11 @@ def mask_options(motion: MotionSection) -> MaskOptions:
     return MaskOptions(**{field.name: getattr(motion, field.name) for field in fields(MaskOptions)})
 
 
+def fetch_limits(config: Config) -> FetchLimits:
+    """What fetching one video or manifest may take."""
+    return FetchLimits(config.fetch.max_bytes, config.fetch.seconds)
+
+
 def clip_tracker(config: Config, device: torch.device | str) -> Tracker:
     """The tracker that `config` asks for; raises ConfigError if there is none such."""
     motion = config.motion
@@ -215,11 +221,13 @@ def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> 
     decoders = min(cpus(), MAX_DECODERS) if engine.decoders is None else engine.decoders
     threads = max(1, cpus() // decoders) if decoders else None
     sampling = Sampling(video.frames, video.fps, video.height, video.width, video.place, video.max_pixels)
-    options, stride = mask_options(motion), model.latent_stride
+    options, stride, fetch = mask_options(motion), model.latent_stride, fetch_limits(config)
     # Learned trackers run beside the model, on its device.
     track = clip_tracker(config, model.device) if motion.tracker in LEARNED else None
     build: Callable[[], Read] = (
-        partial(frames_reader, sampling) if track else partial(clip_reader, sampling, motion.tracker, stride, options, threads)
+        partial(frames_reader, sampling, fetch)
+        if track
+        else partial(clip_reader, sampling, fetch, motion.tracker, stride, options, threads)
     )
 
     def finish(clip: Clip, packet: Packet) -> Prepared:

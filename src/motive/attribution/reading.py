@@ -17,6 +17,8 @@ from motive.motion.mask import MaskOptions, motion_mask
 from motive.motion.registry import make_tracker
 from motive.motion.trackers import Tracker
 from motive.video.decode import Decoded, Sampling, decode
+from motive.video.remote import Limits
+from motive.video.sources import Opener
 from motive.video.standardise import Frames
 from motive.video.table import Clip
 
@@ -47,24 +49,27 @@ class ClipFacts:
     label: str
 
 
-def frames_reader(sampling: Sampling) -> Read:
-    """Reads frames alone."""
+def frames_reader(sampling: Sampling, limits: Limits) -> Read:
+    """Reads frames alone; `limits` are those of fetching a clip."""
+    opener = Opener(limits)
 
     def read(clip: Clip) -> Packet:
-        decoded = _decoded(clip, sampling)
+        decoded = _decoded(clip, opener, sampling)
         return Packet(_file_facts(decoded, sampling), {"frames": decoded.frames})
 
     return read
 
 
-def clip_reader(sampling: Sampling, tracker: str, stride: Stride, options: MaskOptions, threads: int | None) -> Read:
+def clip_reader(
+    sampling: Sampling, limits: Limits, tracker: str, stride: Stride, options: MaskOptions, threads: int | None
+) -> Read:
     """Reads frames and makes the mask, with one of the trackers that need no model. threads: OpenCV's, if not its default."""
     if threads is not None:
         cv2.setNumThreads(threads)
-    track = make_tracker(tracker)
+    track, opener = make_tracker(tracker), Opener(limits)
 
     def read(clip: Clip) -> Packet:
-        decoded = _decoded(clip, sampling)
+        decoded = _decoded(clip, opener, sampling)
         mask, moved = read_motion(decoded.frames, track, stride, options)
         return Packet(_file_facts(decoded, sampling) | moved, {"frames": decoded.frames, "mask": mask})
 
@@ -80,10 +85,11 @@ def read_motion(
     return mask, {named.get(name, name): value for name, value in asdict(motion).items()}
 
 
-def _decoded(clip: Clip, sampling: Sampling) -> Decoded:
-    if clip.problem or clip.path is None:
-        raise ClipError(clip.problem or "names no video")
-    return decode(clip.path, sampling)
+def _decoded(clip: Clip, opener: Opener, sampling: Sampling) -> Decoded:
+    if clip.problem:
+        raise ClipError(clip.problem)
+    with opener.local_copy(clip.source, clip.sha256) as path:
+        return decode(path, sampling)
 
 
 def _file_facts(decoded: Decoded, sampling: Sampling) -> dict[str, Any]:

@@ -251,6 +251,6 @@ class Store:
 def _whereabouts(clip: Clip) -> dict[str, str | None]:
     return {
         "name": clip.name,
-        "path": None if clip.path is None else str(clip.path),
+        "path": None if clip.source is None else str(clip.source),
         "extra": json.dumps(dict(clip.extra), default=str, ensure_ascii=False),
     }

@@ -13,7 +13,6 @@ from torch import Tensor
 from motive import verbs
 from motive.attribution.prepare import PreparedFolder, clip_tracker, prepared_fingerprint
 from motive.config import Config, parse_config
-from motive.errors import ClipError
 from motive.lab import world
 from motive.lab.suite import LabClip
 from motive.lab.train import SIZE
@@ -21,6 +20,7 @@ from motive.models.registry import load_model
 from motive.motion.mask import normalise, to_latent_grid
 from motive.progress import Progress
 from motive.video.decode import Sampling, decode
+from motive.video.sources import Opener
 
 Captions = Literal["looks", "motion"]
 """Captions that name the looks alone, or the motion too."""
@@ -79,14 +79,14 @@ def _read(config: Config, which: str, plan: list[LabClip], prepared: PreparedFol
     table = {Path(clip.name).stem: clip for clip in verbs.read_clips(config, which)}
     video, tracker = config.video, clip_tracker(config, torch.device(config.model.device))
     sampling = Sampling(video.frames, video.fps, video.height, video.width)
+    opener = Opener()
     latents, texts, pictures, displacements = [], [], [], []
     masks: dict[str, list[Tensor]] = {"dis": [], "paper": [], "true": []}
     for planned in plan:
         clip = table[planned.name]
         ready = prepared.load(clip)
-        if clip.path is None:
-            raise ClipError(f"{planned.name}: has no file")
-        frames = decode(clip.path, sampling).frames
+        with opener.local_copy(clip.source, clip.sha256) as path:
+            frames = decode(path, sampling).frames
         displacement = tracker(frames)
         latents.append(ready.latents)
         texts.append(ready.text)

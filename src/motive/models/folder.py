@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from motive.errors import ModelError
 from motive.files import digest, sha256_file
 
@@ -52,10 +54,29 @@ def loading(folder: Path, part: str) -> Iterator[None]:
     if not (folder / part).is_dir():
         raise ModelError(f"{folder}: has no {part} folder")
     try:
+        _check_kinds(folder / part)
         with without_bars():
             yield
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
         raise ModelError(f"{folder / part}: cannot be loaded ({type(error).__name__}: {error})") from error
+
+
+def whole(loaded: tuple[Any, dict[str, Any]]) -> Any:
+    """A model that was loaded with `output_loading_info`; raises ValueError if tensors were missing: the libraries put random
+    numbers in their place."""
+    model, told = loaded
+    if missing := sorted(told["missing_keys"]):
+        raise ValueError(f"{len(missing)} tensors are missing, such as {missing[0]}")
+    return model
+
+
+def _check_kinds(part: Path) -> None:
+    """Raise ValueError if weights are not floating-point numbers, which the libraries would convert without a word."""
+    for file in sorted(part.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118, it is no mapping
+                if (kind := weights.get_slice(name).get_dtype()) not in ("F64", "F32", "F16", "BF16"):
+                    raise ValueError(f"{file.name}: {name} holds numbers of the kind {kind}, not floating-point ones")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from motive.errors import ConfigError, ModelError
-from motive.models.folder import hash_part, loading, read_config
+from motive.models.folder import hash_part, loading, read_config, whole
 
 MAX_TEXT_TOKENS = 512
 """What Wan was trained with: longer captions are cut, shorter ones padded with zero embeddings. A folder whose tokenizer
@@ -114,9 +114,14 @@ class WanModel:
         from diffusers import WanTransformer3DModel
 
         with loading(self.folder, self.denoiser_part):
-            model = WanTransformer3DModel.from_pretrained(
-                self.folder, subfolder=self.denoiser_part, torch_dtype=self.dtype, use_safetensors=True
+            loaded = WanTransformer3DModel.from_pretrained(
+                self.folder,
+                subfolder=self.denoiser_part,
+                torch_dtype=self.dtype,
+                use_safetensors=True,
+                output_loading_info=True,
             )
+            model = whole(loaded)
         return model.to(self.device).eval().requires_grad_(True)
 
     @cached_property
@@ -125,9 +130,10 @@ class WanModel:
         from diffusers import AutoencoderKLWan
 
         with loading(self.folder, "vae"):
-            model = AutoencoderKLWan.from_pretrained(
-                self.folder, subfolder="vae", torch_dtype=torch.float32, use_safetensors=True
+            loaded = AutoencoderKLWan.from_pretrained(
+                self.folder, subfolder="vae", torch_dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
+            model = whole(loaded)
         return model.to(self.device).eval().requires_grad_(False)
 
     @cached_property
@@ -135,9 +141,10 @@ class WanModel:
         from transformers import AutoTokenizer, UMT5EncoderModel
 
         with loading(self.folder, "text_encoder"):
-            encoder = UMT5EncoderModel.from_pretrained(
-                self.folder, subfolder="text_encoder", dtype=self.dtype, use_safetensors=True
+            loaded = UMT5EncoderModel.from_pretrained(
+                self.folder, subfolder="text_encoder", dtype=self.dtype, use_safetensors=True, output_loading_info=True
             )
+            encoder = whole(loaded)
         with loading(self.folder, "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(self.folder, subfolder="tokenizer", trust_remote_code=False)
         return tokenizer, encoder.to(self.device).eval().requires_grad_(False)

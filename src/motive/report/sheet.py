@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from motive.attribution.influence import load_scores
+from motive.attribution.prepare import fetch_limits
 from motive.config import Config
 from motive.errors import ClipError, StoreError
 from motive.files import read_jsonl, write_atomic
 from motive.text import printable
 from motive.video.decode import Sampling, decode
+from motive.video.sources import Opener, parse_source
 
 Picture = NDArray[np.uint8]
 
@@ -81,7 +83,8 @@ def _row(config: Config, entry: dict[str, Any], standing: list[str]) -> Picture:
         _write(label, text, (6, 18 + 21 * line), 0.4)
     try:
         sampling = Sampling(video.frames, video.fps, HEIGHT, width, video.place, video.max_pixels)
-        frames = decode(Path(entry["path"]), sampling).frames
+        with Opener(fetch_limits(config)).local_copy(parse_source(entry["path"]), entry.get("sha256")) as path:
+            frames = decode(path, sampling).frames
     except ClipError as error:
         blank = np.full((HEIGHT, FRAMES * width, 3), 255, np.uint8)
         _write(blank, str(error), (6, HEIGHT // 2), 0.4)

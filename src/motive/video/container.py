@@ -16,8 +16,8 @@ DEMUXERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,apng,mxf,nut,
 """What FFmpeg may take a file for. Playlists, concat scripts, image sequences and text art are not among them: a hostile
 file could use them to reach other files or the network."""
 
-MAX_PACKETS = 5_000_000
-"""A day of video at 60 fps; a file that keeps yielding packets beyond it is endless."""
+MAX_PACKETS = 2_000_000
+"""Five hours of video at 60 fps with its sound; a file that keeps yielding packets beyond it is endless."""
 
 
 @dataclass(frozen=True)
