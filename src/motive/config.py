@@ -121,6 +121,9 @@ class StoreSection(Section):
     """How features are kept; float16 moves a cosine by at most 6e-5, int8 with a scale a row by 2e-3."""
     shard_size: int = Field(256, ge=1, le=1_000_000)
     """Clips a shard."""
+    at: str | None = None
+    """Where the stores lie, pool/ and queries/, if not in `out`: a folder, or s3://bucket/prefix, with endpoint and credentials
+    from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and so on."""
     cache: bool = True
     """Keep prepared inputs on disk, so that attributing again decodes nothing."""
 
@@ -129,6 +132,8 @@ class InfluenceSection(Section):
     hessian: Literal["identity", "kernel"] = "identity"
     """What stands for the inverse Hessian between two features: nothing (paper), or the damped inverse of the pool's own
     covariance, which discounts the directions that all clips share."""
+    snapshot: str | None = None
+    """Score the clips of this snapshot of both stores (`motive store snapshot`) instead of the current ones."""
 
 
 class SelectionSection(Section):
@@ -241,11 +246,13 @@ def parse_config(tree: Mapping[str, Any], where: str) -> Config:
 
 
 def stage_config(config: Config, number: int) -> Config:
-    """The configuration of stage `number`, from 1, of a cascade: a run of its own in `out`/coarse-<number>."""
+    """The configuration of stage `number`, from 1, of a cascade: a run of its own in coarse-<number>/ of `out`, `store.at`."""
     stage = config.cascade[number - 1]
     tree = config.model_dump(mode="json") | {"cascade": [], "out": str(config.out / f"coarse-{number}")}
     for section in ("video", "motion", "gradients"):
         tree[section] = tree[section] | getattr(stage, section)
+    tree["store"]["at"] = config.store.at and f"{config.store.at.rstrip('/')}/coarse-{number}"
+    tree["influence"]["snapshot"] = None
     return parse_config(tree, f"stage {number} of cascade")
 
 
@@ -303,13 +310,16 @@ def _preset(name: object, where: str) -> dict[str, Any]:
 
 
 def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
-    """Make `out`, `pool`, `queries`, `root`, `motion.weights` and a local `model.path` absolute."""
+    """Make `out`, `pool`, `queries`, `root`, `motion.weights`, and a local `store.at` and `model.path` absolute."""
     for key in ("out", "pool", "queries", "root"):
         if isinstance(tree.get(key), str):
             tree[key] = str(base / Path(tree[key]).expanduser())
     motion = tree.get("motion")
     if isinstance(motion, dict) and isinstance(motion.get("weights"), str):
         motion["weights"] = str(base / Path(motion["weights"]).expanduser())
+    store = tree.get("store")
+    if isinstance(store, dict) and isinstance(store.get("at"), str) and "://" not in store["at"]:
+        store["at"] = str(base / Path(store["at"]).expanduser())
     model = tree.get("model")
     if isinstance(model, dict) and isinstance(model.get("path"), str):
         local = base / Path(model["path"]).expanduser()
