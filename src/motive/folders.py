@@ -86,7 +86,7 @@ class LocalFolder:
         return pa.OSFile(str(self.path / name))
 
     def exists(self, name: str) -> bool:
-        return (self.path / name).exists()
+        return (self.path / name).is_file()
 
     def names(self, below: str) -> list[str]:
         try:

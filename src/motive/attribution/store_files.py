@@ -144,6 +144,8 @@ class StoreFiles:
             table = pq.ParquetFile(source, pre_buffer=True).read(None if columns is None else list(columns))
         if (table.schema.metadata or {}).get(FINGERPRINT) != self.mark:
             raise StoreError(f"{self.folder}/{name}: made with another fingerprint than store.json tells; take it out")
+        # Without the checksum, which is of this file alone.
+        table = table.replace_schema_metadata(self.schema.metadata)
         return table if columns is None else table.select(list(columns))
 
     @contextmanager
