@@ -20,6 +20,9 @@ import pyarrow as pa
 from motive.errors import ConfigError, StoreError
 from motive.files import Data, create_once, sync_folder, write_atomic
 
+AHEAD = 1 << 18
+"""Bytes of a file in a bucket that are fetched at least."""
+
 
 class Folder(Protocol):
     """Files by their names, which may have one folder before them, as in `shards/a.parquet`.
@@ -200,10 +203,11 @@ class BucketFolder:
 
 
 class _Ranges(io.RawIOBase):
-    """A file in a bucket, each read of which is one request."""
+    """A file in a bucket, fetched by the part; what is asked for next mostly stands next to it."""
 
     def __init__(self, folder: BucketFolder, name: str) -> None:
         self.folder, self.file, self.size, self.at = folder, name, folder.size(name), 0
+        self.start, self.block = 0, b""
 
     def readable(self) -> bool:
         return True
@@ -219,8 +223,13 @@ class _Ranges(io.RawIOBase):
         return self.at
 
     def read(self, size: int = -1) -> bytes:
-        stop = self.size if size < 0 else min(self.size, self.at + size)
-        data = self.folder.part(self.file, self.at, stop) if stop > self.at else b""
+        stop = max(self.at, self.size if size < 0 else min(self.size, self.at + size))
+        if not self.start <= self.at <= stop <= self.start + len(self.block):
+            self.start = self.at
+            self.block = (
+                self.folder.part(self.file, self.at, min(self.size, max(stop, self.at + AHEAD))) if stop > self.at else b""
+            )
+        data = self.block[self.at - self.start : stop - self.start]
         self.at += len(data)
         return data
 

@@ -163,7 +163,7 @@ def decode(data: Data) -> pa.Table:
     """The table of a file that `encode` made; raises StoreError if the file is not as it was written."""
     if checksum(data) is None:
         raise StoreError("its bytes are not those that were written")
-    table = pq.ParquetFile(pa.BufferReader(data)).read()
+    table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     return table.replace_schema_metadata({key: value for key, value in table.schema.metadata.items() if key != CHECKSUM})
 
 

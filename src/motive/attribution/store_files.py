@@ -141,7 +141,9 @@ class StoreFiles:
 
     def _table(self, name: str, source: Any, columns: Sequence[str] | None) -> pa.Table:
         with self._damage(name):
-            table = pq.ParquetFile(source, pre_buffer=True).read(None if columns is None else list(columns))
+            # Arrow's threads, if they let go of Python's bytes while Python exits, abort it; so they get files of Arrow's only.
+            threads = isinstance(source, pa.OSFile)
+            table = pq.ParquetFile(source).read(None if columns is None else list(columns), use_threads=threads)
         if (table.schema.metadata or {}).get(FINGERPRINT) != self.mark:
             raise StoreError(f"{self.folder}/{name}: made with another fingerprint than store.json tells; take it out")
         # Without the checksum, which is of this file alone.
