@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from motive.attribution.plan import Plan
 from motive.attribution.shards import WHEREABOUTS, pairs_of
@@ -45,18 +44,19 @@ def find_holdings(files: StoreFiles, wanted: Groups) -> tuple[list[Holding], pa.
         rows = [lacking.pop(pair) for pair in pairs if pair in lacking]
         if rows:
             found.append(Holding(other, rest.take(rows)))
-    return found, rest.take(sorted(lacking.values()))
+    return found, rest.take(pa.array(sorted(lacking.values()), pa.int64()))
 
 
 def read_holding(files: StoreFiles, file: str, clips: pa.Table, columns: Sequence[str] | None) -> pa.Table:
     """The rows of `clips` in `file`, in their order, with whereabouts as the plan has them; raises FileNotFoundError."""
     wanted = files.schema.names if columns is None else list(columns)
-    table = files.read(file, wanted if "id" in wanted else [*wanted, "id"])
-    if not table["id"].equals(clips["id"]):
-        places = pc.index_in(clips["id"].combine_chunks(), value_set=table["id"].combine_chunks())
-        if places.null_count:
+    table = files.read(file, list(dict.fromkeys([*wanted, "id", "key"])))
+    if not (table["id"].equals(clips["id"]) and table["key"].equals(clips["key"])):
+        places = {pair: n for n, pair in enumerate(pairs_of(table))}
+        rows = [places.get(pair) for pair in pairs_of(clips)]
+        if None in rows:
             raise StoreError(f"{files.folder}/{file}: lacks clips that it should hold; {REPAIR}")
-        table = table.take(places)
+        table = table.take(pa.array(rows, pa.int64()))
     for column in set(WHEREABOUTS) & set(wanted):
         table = table.set_column(table.schema.get_field_index(column), table.schema.field(column), clips[column])
     return table.select(wanted)

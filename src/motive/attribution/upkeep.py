@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from motive.attribution.holdings import Holding
 from motive.attribution.plan import Pair
-from motive.attribution.shards import Shard, decode, pairs_of, shard_name
+from motive.attribution.shards import decode, pairs_of, shard_name
 from motive.attribution.store import Store
 from motive.attribution.store_files import kept_file, row_file, shard_file
 from motive.errors import StoreError
@@ -91,24 +91,28 @@ def compact(store: Store, rows: int, progress: Progress) -> Compacted:
 
     Readers and writers may be at work meanwhile. The new shards are written first, then the plan names them, and only then
     the old ones go: a kill at any moment loses nothing, and compacting again ends the work. Rows of clips that are no longer
-    current stay where they are. Raises StoreError if a shard is damaged; nothing is then lost either.
+    current move along. Raises StoreError if a shard is damaged, or another process compacts; nothing is then lost either.
     """
     before = len(store.files.shard_names())
     groups = list(_groups(store, rows))
     moved: dict[Pair, str] = {}
     with progress.steps(f"compacting {store.folder.name}", sum(map(len, groups))) as step:
         for group in groups:
-            tables = []
+            tables: list[pa.Table] = []
+            taken: set[Pair] = set()
             for holding in group:
-                tables.append(_rows_of(store, holding))
+                tables.append(_rows_of(store, holding.shard, taken))
                 step()
             merged = pa.concat_tables(tables)
-            merged = merged.take(pc.sort_indices(merged, sort_keys=[("id", "ascending")]))
-            shard = Shard(tuple(pairs_of(merged)))
-            store.files.create(shard_file(shard.name), merged)
-            moved |= dict.fromkeys(shard.clips, shard.name)
+            merged = merged.take(pc.sort_indices(merged, sort_keys=[("id", "ascending"), ("key", "ascending")]))
+            name = shard_name(pairs_of(merged))
+            store.files.create(shard_file(name), merged)
+            moved |= {pair: name for holding in group for pair in pairs_of(holding.clips)}
     store.regroup(moved)
-    store.files.drop_shards(list(_superfluous(store)))
+    try:
+        store.files.drop_shards(_superfluous(store))
+    except FileNotFoundError as error:
+        raise StoreError(f"{store.folder}: another process compacts this store ({error}); compact again") from None
     needed = store.files.shards_of_snapshots()
     store.folder.remove(f"kept/{name}" for name in store.folder.names("kept") if name.removesuffix(".parquet") not in needed)
     return Compacted(before, len(store.files.shard_names()))
@@ -145,23 +149,22 @@ def _groups(store: Store, rows: int) -> Iterator[list[Holding]]:
         yield group
 
 
-def _rows_of(store: Store, holding: Holding) -> pa.Table:
+def _rows_of(store: Store, shard: str, taken: set[Pair]) -> pa.Table:
+    """The rows of a shard, checked, but for those that are taken already, to which they are added."""
     try:
-        (table,) = store.files.read_whole([shard_file(holding.shard)])
+        (table,) = store.files.read_whole([shard_file(shard)])
     except FileNotFoundError:
-        raise StoreError(f"{store.folder}: shard {holding.shard} is gone; another process compacts this store") from None
-    wanted = set(pairs_of(holding.clips))
-    return table.filter(pa.array([pair in wanted for pair in pairs_of(table)], pa.bool_()))
+        raise StoreError(f"{store.folder}: shard {shard} is gone; another process compacts this store") from None
+    pairs = pairs_of(table)
+    fresh = pa.array([pair not in taken for pair in pairs], pa.bool_())
+    taken.update(pairs)
+    return table.filter(fresh)
 
 
-def _superfluous(store: Store) -> Iterator[str]:
-    """Shards that no plan names, and whose every row is in one that the plan names."""
+def _superfluous(store: Store) -> list[str]:
+    """Shards that the plan does not name, and whose every row is in one that it names."""
     there = set(store.files.shard_names())
-    groups = [(name, clips) for name, clips in store.current().groups if name in there]
-    held = {pair for _, clips in groups for pair in pairs_of(clips)}
-    for name in sorted(there - {name for name, _ in groups}):
-        try:
-            if held.issuperset(store.files.pairs(name)):
-                yield name
-        except FileNotFoundError:
-            continue
+    planned = there & {name for name, _ in store.current().groups}
+    others = sorted(there - planned)
+    held = {pair for name in planned for pair in store.files.pairs(name)} if others else set()
+    return [name for name in others if held.issuperset(store.files.pairs(name))]
