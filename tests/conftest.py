@@ -1,6 +1,8 @@
 """What several tests share: a small model on disk, made once, and small clips."""
 
+import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from motive.models.base import VideoModel
 from motive.models.build import SMALL, build_wan
 from motive.models.registry import load_model
 from motive.video.write import write_video
+from tests.object_server import object_server
 
 torch.set_num_threads(1)
 
@@ -28,6 +31,19 @@ def tiny_wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "wan"
     build_wan(folder, TINY)
     return folder
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a bucket on an object server that runs for these tests."""
+    with object_server(tmp_path_factory.mktemp("objects")) as address:
+        yield address
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """A place for a store that nothing is in yet: a folder, then one in a bucket."""
+    return tmp_path / "there" if request.param == "disk" else f"{request.getfixturevalue('bucket')}/{os.urandom(8).hex()}/there"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from motive.config import Config, load_config
 from motive.errors import MotiveError
 from motive.lab.commands import app as lab_app
 from motive.progress import Progress, Silent, for_terminal
+from motive.store_commands import app as store_app
 from motive.text import printable
 
 if TYPE_CHECKING:
@@ -255,6 +256,7 @@ def demo(
 
 
 app.add_typer(lab_app, name="lab")
+app.add_typer(store_app, name="store")
 
 
 def main() -> None:

@@ -137,6 +137,9 @@ class StoreSection(Section):
     """How features are kept; float16 moves a cosine by at most 6e-5, int8 with a scale a row by 2e-3."""
     shard_size: int = Field(256, ge=1, le=1_000_000)
     """Clips a shard."""
+    at: str | None = None
+    """Where the stores lie, pool/ and queries/, if not in `out`: a folder, or s3://bucket/prefix, with endpoint and credentials
+    from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and so on."""
     cache: bool = True
     """Keep prepared inputs on disk, so that attributing again decodes nothing."""
 
@@ -145,6 +148,8 @@ class InfluenceSection(Section):
     hessian: Literal["identity", "kernel"] = "identity"
     """What stands for the inverse Hessian between two features: nothing (paper), or the damped inverse of the pool's own
     covariance, which discounts the directions that all clips share."""
+    snapshot: str | None = None
+    """Score the clips of this snapshot of both stores (`motive store snapshot`) instead of the current ones."""
 
 
 class SelectionSection(Section):
@@ -266,11 +271,13 @@ def parse_config(tree: Mapping[str, Any], where: str) -> Config:
 
 
 def stage_config(config: Config, number: int) -> Config:
-    """The configuration of stage `number`, from 1, of a cascade: a run of its own in `out`/coarse-<number>."""
+    """The configuration of stage `number`, from 1, of a cascade: a run of its own in coarse-<number>/ of `out`, `store.at`."""
     stage = config.cascade[number - 1]
     tree = config.model_dump(mode="json") | {"cascade": [], "out": str(config.out / f"coarse-{number}")}
     for section in ("video", "motion", "gradients"):
         tree[section] = tree[section] | getattr(stage, section)
+    tree["store"]["at"] = config.store.at and f"{config.store.at.rstrip('/')}/coarse-{number}"
+    tree["influence"]["snapshot"] = None
     return parse_config(tree, f"stage {number} of cascade")
 
 

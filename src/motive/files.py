@@ -1,31 +1,42 @@
-"""Files that are either whole or absent: written aside, synced, then renamed into place."""
+"""Files that are either whole or absent: written aside, synced, then put into place."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+Data = bytes | bytearray | memoryview
 
-def write_atomic(path: Path, data: bytes) -> None:
+
+def write_atomic(path: Path, data: Data) -> None:
     """Write `data` to `path` so that a reader, or a kill at any moment, sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with _aside(path, data) as aside:
         aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def create_once(path: Path, data: Data) -> bool:
+    """Write `data` to `path`, whole, unless something is there, which then stays; whether this call made it.
+
+    Of several writers exactly one makes it, also on several machines. Either way what is there is durable.
+    """
+    with _aside(path, data) as aside:
+        made = _linked(aside, path)
+    sync_folder(path.parent)
+    return made
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
-    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomic(path, json_text(value))
+
+
+def json_text(value: Any) -> bytes:
+    """`value` as the indented JSON that `write_json` writes."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write_jsonl(path: Path, entries: Iterable[Any]) -> None:
@@ -36,6 +47,14 @@ def write_jsonl(path: Path, entries: Iterable[Any]) -> None:
 def read_jsonl(path: Path) -> list[Any]:
     """What `write_jsonl` wrote. Lines end at \\n alone: `splitlines` would also break captions that hold U+2028."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each durable like what is written into it."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -56,3 +75,32 @@ def sha256_file(path: Path) -> str:
 def digest(*parts: str) -> str:
     """Hex sha256 of a list of strings, unambiguous about where each one ends."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@contextmanager
+def _aside(path: Path, data: Data) -> Iterator[Path]:
+    """A synced file with `data` beside `path`, under a name that no other process, thread or machine takes."""
+    make_folder(path.parent)
+    aside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+    try:
+        with aside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield aside
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _linked(aside: Path, path: Path) -> bool:
+    try:
+        path.hardlink_to(aside)
+        return True
+    except FileExistsError:
+        return False
+    except OSError:
+        # A file system without hard links, such as exFAT: there of two writers at the same instant the later one stays.
+        if path.exists():
+            return False
+        aside.replace(path)
+        return True

@@ -40,13 +40,16 @@ def expand_preset(tree: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
 
 def resolve_paths(tree: dict[str, Any], base: Path) -> None:
-    """Make `out`, `pool`, `queries`, `root`, `motion.weights` and a local `model.path` absolute."""
+    """Make `out`, `pool`, `queries`, `root`, `motion.weights`, and a local `store.at` and `model.path` absolute."""
     for key in ("out", "pool", "queries", "root"):
         if isinstance(tree.get(key), str) and not (key != "out" and is_address(tree[key])):
             tree[key] = str(local_path(tree[key], base))
     motion = tree.get("motion")
     if isinstance(motion, dict) and isinstance(motion.get("weights"), str):
         motion["weights"] = str(local_path(motion["weights"], base))
+    store = tree.get("store")
+    if isinstance(store, dict) and isinstance(store.get("at"), str) and not is_address(store["at"]):
+        store["at"] = str(local_path(store["at"], base))
     model = tree.get("model")
     if isinstance(model, dict) and isinstance(model.get("path"), str):
         local = str(local_path(model["path"], base))

@@ -4,7 +4,7 @@ A run's folder (`out`) holds
 
     motive.yaml             the resolved configuration
     prepared/               see attribution.prepare.PreparedFolder
-    pool/, queries/         see attribution.store.Store
+    pool/, queries/         see attribution.store.Store; elsewhere with `store.at`
     scores.parquet          see attribution.influence.save_scores
     selection.jsonl, ...    see attribution.selection.save_selection
     export/                 see attribution.exports.export
@@ -37,6 +37,8 @@ from motive.attribution.prepare import (
     prepare_texts,
     prepared_fingerprint,
 )
+from motive.attribution.run_stores import WHICH as WHICH
+from motive.attribution.run_stores import open_store, store_place
 from motive.attribution.selection import Selection, save_selection
 from motive.attribution.selection import select as choose
 from motive.attribution.store import Row, Shard, Store
@@ -49,9 +51,6 @@ from motive.models.registry import load_model
 from motive.places import Place
 from motive.progress import Progress, Silent
 from motive.video.table import Clip, ClipTable
-
-WHICH = ("pool", "queries")
-"""The two sets of clips; they get exactly the same treatment."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +141,15 @@ def _index(config: Config, tables: dict[str, ClipTable], progress: Progress, ret
             batch = config.gradients.batch
             fill_store(store, work.shards[which], work.tables[which], inputs, attribute, batch, work.progress)
     work.model.free()
+    for store in work.stores.values():
+        if store.superseded:
+            raise StoreError(f"{store.folder}: another run has planned other clips here meanwhile; run again")
     return _summary(work)
 
 
 def score(config: Config) -> Scores:
     """Influence of the indexed pool on the indexed queries; written to scores.parquet."""
-    pool, queries = (Store.open(config.out / which) for which in WHICH)
+    pool, queries = (open_store(config, which) for which in WHICH)
     scores = score_stores(pool, queries, config.influence.hessian)
     save_scores(scores, config.out / "scores.parquet")
     return scores
@@ -159,7 +161,7 @@ def select(config: Config) -> Selection:
     Raises StoreError if the clips have changed since they were scored.
     """
     scores = load_scores(config.out / "scores.parquet")
-    if scores.state != scored_state(*(Store.open(config.out / which) for which in WHICH)):
+    if scores.state != scored_state(*(open_store(config, which) for which in WHICH)):
         raise StoreError(f"{config.out}: its clips have changed since they were scored; run `motive score` again")
     if config.cascade:
         return _select_from_shortlist(config, scores)
@@ -187,7 +189,7 @@ def export(config: Config, progress: Progress | None = None) -> list[str]:
 
     Raises StoreError if `video` is not what the clips were attributed with: training would see something else.
     """
-    attributed = Store.open(config.out / "pool").fingerprint["prepared"]["video"]
+    attributed = open_store(config, "pool").fingerprint["prepared"]["video"]
     if changed := differences(attributed, config.video.model_dump(mode="json"), "video."):
         raise StoreError("clips can only be exported as they were attributed:\n" + "\n".join(f"  {c}" for c in changed))
     chosen = config.out / "selection.jsonl"
@@ -203,18 +205,18 @@ def show(config: Config) -> Shown:
         text=description.read_text(encoding="utf-8").rstrip("\n"),
         kept=read_jsonl(config.out / "selection.jsonl"),
         harmful=read_jsonl(config.out / "harmful.jsonl"),
-        not_scored=_each_once(line for place in _stages(config) for which in WHICH for line in _not_scored(place / which)),
+        not_scored=_each_once(line for stage in _stages(config) for which in WHICH for line in _not_scored(stage, which)),
         trained=load_scores(config.out / "scores.parquet").trained,
     )
 
 
-def _stages(config: Config) -> list[Path]:
-    """Folders of a run's stages, the coarse ones first."""
-    return [*(stage_config(config, number).out for number in range(1, len(config.cascade) + 1)), config.out]
+def _stages(config: Config) -> list[Config]:
+    """The configurations of a run's stages, the coarse ones first."""
+    return [*(stage_config(config, number) for number in range(1, len(config.cascade) + 1)), config]
 
 
-def _not_scored(store: Path) -> list[str]:
-    return _reasons(Store.open(store).rows(), "failed", "left-out")
+def _not_scored(config: Config, which: str) -> list[str]:
+    return _reasons(open_store(config, which).rows(), "failed", "left-out")
 
 
 def run(config: Config, progress: Progress | None = None) -> Indexed:
@@ -270,7 +272,7 @@ def _begin(
     made_with = prepared_fingerprint(config, model)
     fingerprint, dim = feature_fingerprint(config, model, made_with), feature_dim(config, model)
     prepared = PreparedFolder((prepared_in or config.out) / "prepared", made_with)
-    stores = {which: Store(config.out / which, fingerprint, dim, config.store.features) for which in WHICH}
+    stores = {which: Store(store_place(config, which), fingerprint, dim, config.store.features) for which in WHICH}
     write_atomic(config.out / "motive.yaml", dump_config(config).encode())
     if retry_failed:
         for which, store in stores.items():
@@ -282,8 +284,7 @@ def _begin(
     waiting = [
         clip
         for which, store in stores.items()
-        for clip in tables[which]
-        if clip.id in planned[which] and not store.has_row(clip)
+        for clip in store.without_row([clip for clip in tables[which] if clip.id in planned[which]])
     ]
     _announce(config, progress, prepared, waiting, shape, dim)
     return _Work(config, progress, model, tables, prepared, stores, shards, waiting)

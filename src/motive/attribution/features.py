@@ -161,7 +161,8 @@ def fill_store(
     """
     by_id = {clip.id: clip for clip in clips}
     plan = [(shard, _batches([by_id[name] for name in shard.ids], batch)) for shard in shards]
-    plan = [(shard, [some for some in batches if not all(map(store.has_row, some))]) for shard, batches in plan]
+    waiting = {clip.id for clip in store.without_row([clip for _, batches in plan for some in batches for clip in some])}
+    plan = [(shard, [some for some in batches if any(clip.id in waiting for clip in some)]) for shard, batches in plan]
     wanted = [clip for _, batches in plan for some in batches for clip in some]
     ready = inputs(wanted)
     todo = len(wanted)

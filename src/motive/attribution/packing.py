@@ -24,13 +24,21 @@ def layout(precision: Precision, dim: int) -> np.dtype[Any]:
 
 def pack(feature: NDArray[np.float32], precision: Precision) -> bytes:
     """One finite feature, float32 [dim], as bytes."""
-    record = np.zeros((), layout(precision, len(feature)))
-    if precision == "int8":
-        # The smallest normal float32 at least, so that a feature of zeros divides by something.
-        record["scale"] = max(float(np.abs(feature).max()) / 127, float(np.finfo(np.float32).tiny))
-        feature = np.rint(feature / record["scale"])
-    record["numbers"] = feature
-    return record.tobytes()
+    return pack_rows(feature[None], precision).tobytes()
+
+
+def pack_rows(features: NDArray[np.float32], precision: Precision) -> NDArray[np.uint8]:
+    """Finite features, float32 [rows, dim], as uint8 [rows, bytes of one]; no copy if they are kept as they are."""
+    rows, dim = features.shape
+    if precision != "int8":
+        numbers = np.ascontiguousarray(features, NUMBERS[precision])
+        return numbers.view(np.uint8).reshape(rows, layout(precision, dim).itemsize)
+    records = np.zeros(rows, layout(precision, dim))
+    # The smallest normal float32 at least, so that a feature of zeros divides by something.
+    largest = np.abs(features).max(axis=1, initial=0).astype(np.float64)
+    records["scale"] = np.maximum(largest / 127, np.finfo(np.float32).tiny)
+    records["numbers"] = np.rint(features / records["scale"][:, None])
+    return records.view(np.uint8).reshape(rows, records.itemsize)
 
 
 def unpack(raw: Any, precision: Precision, dim: int) -> NDArray[np.float32]:
