@@ -42,7 +42,7 @@ def test_no_room_imports_upward() -> None:
         "models": low,
         "gradients": low | {"models.base"},
         "attribution": low | {"config", "video", "motion", "models.base", "gradients"},
-        "report": low | {"config", "video", "motion", "attribution.influence", "attribution.prepare"},
+        "report": low | {"config", "video", "motion", "attribution.prepare", "attribution.scores"},
         "config": {"errors", "plain_yaml", "presets"},
         "presets": {"sigmas"},
         "plain_yaml": {"errors"},
