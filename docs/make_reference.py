@@ -12,10 +12,10 @@ from pydantic_core import PydanticUndefined
 
 from motive import config as settings
 from motive.attribution import store
-from motive.attribution.influence import save_scores
 from motive.attribution.prepare import PreparedFolder
 from motive.attribution.reading import ClipFacts
-from motive.attribution.selection import save_selection
+from motive.attribution.scores import write_scores
+from motive.attribution.selection_files import save_selection
 from motive.attribution.store import PLAIN_COLUMNS
 
 HERE = Path(__file__).parent
@@ -38,7 +38,7 @@ def reference() -> str:
         _code(inspect.getdoc(store)),
         "Columns: " + ", ".join(f"`{name}` ({kind})" for name, kind in PLAIN_COLUMNS.items()) + ", `feature` (bytes).",
         "### scores.parquet",
-        _code(inspect.getdoc(save_scores)),
+        _code(inspect.getdoc(write_scores)),
         "### The selection",
         _code(inspect.getdoc(save_selection)),
         "## Exit codes of the command",

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from motive.attribution.cascade import Shortlist, load_shortlist, save_shortlist, shortlist
-from motive.attribution.influence import Scores, load_scores
+from motive.attribution.scores import Facts, Scores, load_scores, scores_of
 from motive.config import dump_config, load_config, stage_config
 from motive.errors import ConfigError, StoreError
 from motive.files import read_jsonl
@@ -19,7 +19,7 @@ CHEAP = "cascade=[{share: 0.67, video: {frames: 5, height: 32, width: 32}, gradi
 
 def of(influence: list[list[float]]) -> Scores:
     clips = pa.table({"id": [f"clip{n}" for n in range(len(influence))]})
-    return Scores(np.array(influence, np.float32), clips, [], None, True)
+    return scores_of(np.array(influence), clips, Facts([{"id": str(q)} for q in range(len(influence[0]))], None, True))
 
 
 def test_every_query_counts_alike_in_a_shortlist() -> None:

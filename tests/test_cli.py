@@ -184,7 +184,7 @@ def test_preparing_first_leaves_only_the_gradients_to_index(
     code, out, _ = call(capsys, "prepare", *overrides, "--json")
     assert (code, json.loads(out)["failed"]) == (0, [])
     assert len(list((tmp_path / "run" / "prepared" / "clips").iterdir())) == 8
-    assert not list((tmp_path / "run").rglob("*.parquet"))
+    assert not [*(tmp_path / "run").rglob("rows/*"), *(tmp_path / "run").rglob("shards/*")]
     monkeypatch.setattr("motive.attribution.prepare.as_they_come", None)
     code, out, _ = call(capsys, "index", *overrides, "--json")
     assert (code, json.loads(out)["pool"]) == (0, 6)

@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from motive.attribution.influence import Scores as Scores
+    from motive.attribution.scores import Scores as Scores
     from motive.attribution.selection import Selection as Selection
     from motive.attribution.store import Store as Store
     from motive.config import Config as Config
@@ -27,7 +27,7 @@ _HOMES = {
     "ClipTable": "motive.video.table",
     "Config": "motive.config",
     "MotiveError": "motive.errors",
-    "Scores": "motive.attribution.influence",
+    "Scores": "motive.attribution.scores",
     "Selection": "motive.attribution.selection",
     "Store": "motive.attribution.store",
     "export": "motive.verbs",

@@ -129,7 +129,7 @@ def score(source: Source = None, settings: Settings = None, as_json: AsJson = Fa
 
     config = _config(source, settings)
     scores = verbs.score(config)
-    clips, queries = scores.influence.shape
+    clips, queries = len(scores), len(scores.queries)
     file = config.out / "scores.parquet"
     facts = {"clips": clips, "queries": queries, "error_bar": scores.error_bar, "trained": scores.trained, "file": str(file)}
     within = "" if scores.error_bar is None else f", each to about +-{scores.error_bar:.3f}"

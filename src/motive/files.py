@@ -40,13 +40,38 @@ def json_text(value: Any) -> bytes:
 
 
 def write_jsonl(path: Path, entries: Iterable[Any]) -> None:
-    """Write one JSON value a line, atomically."""
-    write_atomic(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries).encode())
+    """Write one JSON value a line, as they come, atomically."""
+    with new_file(path) as aside, aside.open("wb") as file:
+        for entry in entries:
+            file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
 
 
 def read_jsonl(path: Path) -> list[Any]:
-    """What `write_jsonl` wrote. Lines end at \\n alone: `splitlines` would also break captions that hold U+2028."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    """What `write_jsonl` wrote."""
+    return list(each_json(path))
+
+
+def each_json(path: Path) -> Iterator[Any]:
+    """The same value by value. Lines end at \\n alone: `splitlines` would also break captions that hold U+2028."""
+    with path.open("rb") as file:
+        for line in file:
+            if line != b"\n":
+                yield json.loads(line)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Where to write what shall lie at `path`, as long as it takes; it appears there whole if nothing goes wrong."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:

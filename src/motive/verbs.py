@@ -5,8 +5,8 @@ A run's folder (`out`) holds
     motive.yaml             the resolved configuration
     prepared/               see attribution.prepare.PreparedFolder
     pool/, queries/         see attribution.store.Store; elsewhere with `store.at`
-    scores.parquet          see attribution.influence.save_scores
-    selection.jsonl, ...    see attribution.selection.save_selection
+    scores.parquet          see attribution.scores.write_scores
+    selection.jsonl, ...    see attribution.selection_files.save_selection
     export/                 see attribution.exports.export
 
 With `cascade` the pool's store holds the shortlist alone, and beside these are
@@ -16,17 +16,19 @@ With `cascade` the pool's store holds the shortlist alone, and beside these are
 """
 
 import math
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from motive.attribution.cascade import load_shortlist, save_shortlist, shortlist
 from motive.attribution.exports import export as write_exports
 from motive.attribution.features import clip_attributor, feature_dim, feature_fingerprint, fill_store
-from motive.attribution.influence import Scores, load_scores, save_scores, scored_state
 from motive.attribution.influence import score as score_stores
+from motive.attribution.influence import scored_state
 from motive.attribution.packing import layout
 from motive.attribution.prepare import (
     Inputs,
@@ -39,12 +41,14 @@ from motive.attribution.prepare import (
 )
 from motive.attribution.run_stores import WHICH as WHICH
 from motive.attribution.run_stores import open_store, store_place
-from motive.attribution.selection import Selection, save_selection
+from motive.attribution.scores import Scores, load_scores
+from motive.attribution.selection import Selection
 from motive.attribution.selection import select as choose
+from motive.attribution.selection_files import SHOWN, save_selection
 from motive.attribution.store import Row, Shard, Store
 from motive.config import Config, differences, dump_config, stage_config
 from motive.errors import ClipError, ConfigError, StoreError
-from motive.files import read_jsonl, write_atomic
+from motive.files import each_json, new_file, write_atomic
 from motive.gradients.parameters import fitting_names
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
@@ -68,8 +72,8 @@ class Indexed:
 
 @dataclass(frozen=True)
 class Shown:
-    """A run's outcome: its description in Markdown, the entries of selection.jsonl and harmful.jsonl, `name: reason` of
-    every clip without a score, and whether the model is trained."""
+    """A run's outcome: its description in Markdown, the first 1,000 entries of selection.jsonl and of harmful.jsonl, `name:
+    reason` of every clip without a score, and whether the model is trained."""
 
     text: str
     kept: list[dict[str, Any]]
@@ -150,9 +154,7 @@ def _index(config: Config, tables: dict[str, ClipTable], progress: Progress, ret
 def score(config: Config) -> Scores:
     """Influence of the indexed pool on the indexed queries; written to scores.parquet."""
     pool, queries = (open_store(config, which) for which in WHICH)
-    scores = score_stores(pool, queries, config.influence.hessian)
-    save_scores(scores, config.out / "scores.parquet")
-    return scores
+    return score_stores(pool, queries, config.out / "scores.parquet", config.influence.hessian)
 
 
 def select(config: Config) -> Selection:
@@ -161,7 +163,7 @@ def select(config: Config) -> Selection:
     Raises StoreError if the clips have changed since they were scored.
     """
     scores = load_scores(config.out / "scores.parquet")
-    if scores.state != scored_state(*(open_store(config, which) for which in WHICH)):
+    if scores.facts.state != scored_state(*(open_store(config, which) for which in WHICH)):
         raise StoreError(f"{config.out}: its clips have changed since they were scored; run `motive score` again")
     if config.cascade:
         return _select_from_shortlist(config, scores)
@@ -173,12 +175,13 @@ def select(config: Config) -> Selection:
 def _select_from_shortlist(config: Config, scores: Scores) -> Selection:
     """Keep as many clips as of the whole pool; the harmful ones are those of the first stage, which alone has seen them."""
     pool = load_shortlist(config.out / "shortlist.json").pool
-    count = len(scores.influence)
+    count = len(scores)
     whole = choose(scores, min(config.selection.keep * pool / count, 1.0))
     selection = replace(whole, harmful=whole.harmful[:0])
     save_selection(selection, scores, config.out)
     first, told = config.out / "coarse-1", config.out / "selection.md"
-    write_atomic(config.out / "harmful.jsonl", (first / "harmful.jsonl").read_bytes())
+    with new_file(config.out / "harmful.jsonl") as aside:
+        shutil.copyfile(first / "harmful.jsonl", aside)
     head = f"{count} of {pool} clips reached full fidelity. The harmful ones, by the first stage: {first / 'selection.md'}."
     write_atomic(told, f"{head}\n\n{told.read_text(encoding='utf-8')}".encode())
     return selection
@@ -203,8 +206,8 @@ def show(config: Config) -> Shown:
         raise StoreError(f"{config.out}: no selection here; run `motive select` first")
     return Shown(
         text=description.read_text(encoding="utf-8").rstrip("\n"),
-        kept=read_jsonl(config.out / "selection.jsonl"),
-        harmful=read_jsonl(config.out / "harmful.jsonl"),
+        kept=list(islice(each_json(config.out / "selection.jsonl"), SHOWN)),
+        harmful=list(islice(each_json(config.out / "harmful.jsonl"), SHOWN)),
         not_scored=_each_once(line for stage in _stages(config) for which in WHICH for line in _not_scored(stage, which)),
         trained=load_scores(config.out / "scores.parquet").trained,
     )

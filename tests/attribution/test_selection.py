@@ -9,13 +9,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from motive.attribution.influence import DESCRIBING, Scores, load_scores, save_scores
-from motive.attribution.selection import UNTRAINED, describe, save_selection, select
+from motive.attribution.scores import DESCRIBING, Facts, Scores, load_scores, scores_of, write_scores
+from motive.attribution.selection import UNTRAINED, select
+from motive.attribution.selection_files import describe, save_selection
 from motive.files import read_jsonl
 from tests.reference import method
 
 
-def scores_of(influence: np.ndarray, error_bar: float = 0.01, trained: bool = True, caption: str = "a caption") -> Scores:
+def scored(influence: np.ndarray, error_bar: float = 0.01, trained: bool = True, caption: str = "a caption") -> Scores:
     def row(name: str) -> dict[str, object]:
         numbers = dict.fromkeys(
             ("motion_mean", "motion_sustained", "loss", "gradient_norm", "source_width", "source_height"), 1.0
@@ -25,7 +26,7 @@ def scores_of(influence: np.ndarray, error_bar: float = 0.01, trained: bool = Tr
 
     clips = pa.Table.from_pylist([row(f"c{n:03d}") for n in range(len(influence))]).select(DESCRIBING)
     queries = [row(f"q{q}") for q in range(influence.shape[1])]
-    return Scores(influence.astype(np.float32), clips, queries, error_bar, trained)
+    return scores_of(influence, clips, Facts(queries, error_bar, trained))
 
 
 matrices = hnp.arrays(
@@ -38,7 +39,7 @@ matrices = hnp.arrays(
 @hypothesis_settings(deadline=None)
 @given(matrices, st.floats(0.01, 0.99))
 def test_votes_and_order_are_those_of_the_method(influence, keep) -> None:
-    scores = scores_of(influence)
+    scores = scored(influence)
     selection = select(scores, keep)
     exact = scores.influence.astype(float)
     assert selection.votes.tolist() == method.votes(exact, keep)
@@ -56,26 +57,26 @@ def test_votes_and_order_are_those_of_the_method(influence, keep) -> None:
 def test_the_selection_does_not_depend_on_the_order_of_queries(influence, keep, random) -> None:
     order = list(range(influence.shape[1]))
     random.shuffle(order)
-    one, other = select(scores_of(influence), keep), select(scores_of(influence[:, order]), keep)
+    one, other = select(scored(influence), keep), select(scored(influence[:, order]), keep)
     assert one.votes.tolist() == other.votes.tolist()
 
 
 def test_ties_go_to_the_higher_mean_and_then_to_the_first_id() -> None:
     influence = np.array([[0.9, 0.0], [0.0, 0.9], [0.9, 0.9], [0.1, 0.1]])
-    selection = select(scores_of(influence), 0.5)
+    selection = select(scored(influence), 0.5)
     assert selection.order.tolist() == [2, 0, 1, 3]
 
 
 def test_each_query_votes_for_its_best_share() -> None:
     influence = np.random.default_rng(0).standard_normal((200, 7)) * 0.1
-    selection = select(scores_of(influence), 0.1)
+    selection = select(scored(influence), 0.1)
     assert selection.votes.sum() == 20 * 7
 
 
 @hypothesis_settings(deadline=None, max_examples=50)
 @given(matrices, st.floats(0.1, 0.8))
 def test_the_margin_is_the_smallest_change_that_swaps_the_clips_at_the_cut(influence, keep) -> None:
-    scores = scores_of(influence)
+    scores = scored(influence)
     selection = select(scores, keep)
     if selection.margin is None:
         assert len(selection.kept) == len(influence)
@@ -95,23 +96,23 @@ def test_the_margin_is_the_smallest_change_that_swaps_the_clips_at_the_cut(influ
 
 def test_a_cut_inside_the_error_says_so() -> None:
     close, apart = np.array([[0.50], [0.49], [0.1]]), np.array([[0.9], [0.1], [0.0]])
-    unsure, sure = select(scores_of(close, 0.044), 0.34), select(scores_of(apart, 0.044), 0.34)
+    unsure, sure = select(scored(close, 0.044), 0.34), select(scored(apart, 0.044), 0.34)
     assert not unsure.sure
     assert sure.sure
-    assert "NOT SURE" in describe(unsure, scores_of(close, 0.044))
-    assert "NOT SURE" not in describe(sure, scores_of(apart, 0.044))
+    assert "NOT SURE" in describe(unsure, scored(close, 0.044))
+    assert "NOT SURE" not in describe(sure, scored(apart, 0.044))
 
 
 def test_an_untrained_model_is_named_in_what_is_written(tmp_path) -> None:
-    scores = scores_of(np.random.default_rng(0).random((9, 2)), trained=False)
+    scores = scored(np.random.default_rng(0).random((9, 2)), trained=False)
     save_selection(select(scores, 0.3), scores, tmp_path)
     assert UNTRAINED in (tmp_path / "selection.md").read_text()
-    trained = scores_of(np.random.default_rng(0).random((9, 2)))
+    trained = scored(np.random.default_rng(0).random((9, 2)))
     assert UNTRAINED not in describe(select(trained, 0.3), trained)
 
 
 def test_what_is_written_agrees_with_itself(tmp_path) -> None:
-    scores = scores_of(np.random.default_rng(1).standard_normal((40, 3)) * 0.1)
+    scores = scored(np.random.default_rng(1).standard_normal((40, 3)) * 0.1)
     selection = select(scores, 0.1)
     save_selection(selection, scores, tmp_path)
     kept = [json.loads(line) for line in (tmp_path / "selection.jsonl").read_text().splitlines()]
@@ -130,14 +131,15 @@ def test_what_is_written_agrees_with_itself(tmp_path) -> None:
 
 def test_a_caption_with_every_kind_of_line_break_stays_one_line(tmp_path) -> None:
     caption = "one\u2028two\x85three\x0bfour\x0cfive\rsix\nseven"
-    scores = scores_of(np.random.default_rng(1).random((10, 2)), caption=caption)
+    scores = scored(np.random.default_rng(1).random((10, 2)), caption=caption)
     save_selection(select(scores, 0.3), scores, tmp_path)
     assert [entry["caption"] for entry in read_jsonl(tmp_path / "selection.jsonl")] == [caption] * 3
 
 
 def test_scores_come_back_as_they_were(tmp_path) -> None:
-    scores = scores_of(np.random.default_rng(2).standard_normal((5, 3)), 0.044, False)
-    save_scores(scores, tmp_path / "scores.parquet")
+    scores = scored(np.random.default_rng(2).standard_normal((5, 3)), 0.044, False)
+    parts = [(scores.clips.slice(n, 2), scores.influence[n : n + 2].T) for n in (0, 2, 4)]
+    write_scores(tmp_path / "scores.parquet", scores.facts, scores.clips.schema, parts)
     again = load_scores(tmp_path / "scores.parquet")
     assert np.array_equal(again.influence, scores.influence)
     assert again.clips.to_pylist() == scores.clips.to_pylist()
@@ -145,7 +147,7 @@ def test_scores_come_back_as_they_were(tmp_path) -> None:
 
 
 def test_a_hostile_caption_cannot_break_the_table() -> None:
-    scores = scores_of(np.array([[0.5], [0.1]]), caption="<script>|`\x1b[31m\n| x |")
+    scores = scored(np.array([[0.5], [0.1]]), caption="<script>|`\x1b[31m\n| x |")
     lines = describe(select(scores, 0.5), scores).splitlines()
     assert not any("\x1b" in line or "<script" in line for line in lines)
     rows = [line for line in lines if ".mp4" in line]
@@ -154,5 +156,5 @@ def test_a_hostile_caption_cannot_break_the_table() -> None:
 
 @pytest.mark.parametrize("keep", [0.001, 0.999])
 def test_at_least_one_clip_is_kept_and_never_more_than_all(keep) -> None:
-    selection = select(scores_of(np.array([[0.5], [0.1], [0.3]])), keep)
+    selection = select(scored(np.array([[0.5], [0.1], [0.3]])), keep)
     assert len(selection.kept) == (1 if keep < 0.5 else 3)

@@ -1,12 +1,17 @@
 """Which clips go on from a coarse stage to the next: the shortlist."""
 
 import json
+import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from motive.attribution.influence import Scores
+from motive.attribution.scores import Scores
+from motive.attribution.selection import best_first
 from motive.errors import StoreError
 from motive.files import write_json
 
@@ -25,13 +30,20 @@ def shortlist(scores: Scores, pool: int, share: float) -> Shortlist:
     Each query's influence counts in its own standard deviations, so that none outweighs the others. Not by votes: a vote
     tells least about clips near the cut, and those are the ones in question.
     """
-    influence = scores.influence.astype(np.float64)
-    spread = influence.std(axis=0)
-    standard = (influence - influence.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    ids = scores.clips["id"].to_pylist()
-    mean = standard.mean(axis=1)
-    order = sorted(range(len(ids)), key=lambda n: (-mean[n], ids[n]))
-    return Shortlist(pool, tuple(ids[n] for n in order[: max(1, int(pool * share + 0.5))]))
+    count, mean = len(scores), np.zeros(len(scores))
+    for query in range(len(scores.queries)):
+        influence = scores.column(query).astype(np.float64)
+        influence -= _sum(influence) / count
+        spread = math.sqrt(_sum(influence**2) / count)
+        mean += influence / (spread or 1)
+    order = best_first(scores, mean / len(scores.queries))[: max(1, int(pool * share + 0.5))]
+    return Shortlist(pool, tuple(scores.rows(order, ["id"])["id"].to_pylist()))
+
+
+def _sum(numbers: NDArray[np.float64]) -> float:
+    """The exact sum, rounded once: it does not depend on the order of clips."""
+    pieces: Iterable[NDArray[np.float64]] = np.array_split(numbers, len(numbers) // 4096 + 1)
+    return math.fsum(chain.from_iterable(piece.tolist() for piece in pieces))
 
 
 def save_shortlist(chosen: Shortlist, file: Path) -> None:

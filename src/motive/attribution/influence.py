@@ -1,68 +1,40 @@
-"""Influence of every pool clip on every query, from their features (METHOD.md 3)."""
+"""Influence of every pool clip on every query, from their features (METHOD.md 3): one scan of the store, block by block."""
 
-import json
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
 
+from motive.attribution.product import Covariance, Product, fastest_product
+from motive.attribution.scores import DESCRIBING, Facts, Part, Scores, load_scores, write_scores
 from motive.attribution.store import Store
 from motive.errors import StoreError
-from motive.files import digest, write_atomic
-
-DESCRIBING = [
-    "id",
-    "key",
-    "name",
-    "path",
-    "caption",
-    "sha256",
-    "label",
-    "motion_mean",
-    "motion_sustained",
-    "source_width",
-    "source_height",
-    "loss",
-    "gradient_norm",
-    "extra",
-]
-"""Columns of the pool's store that stand beside the scores."""
-
+from motive.files import digest, new_file
 
 Hessian = Literal["identity", "kernel"]
 
 DAMPING = 10.0
 """Of the kernel, in mean eigenvalues; chosen in the lab, on a suite of its own (docs/results.md)."""
 
-
-@dataclass(frozen=True)
-class Scores:
-    """Influence of the pool's clips on the queries.
-
-    influence: float32 [N, Q]. clips: N rows of DESCRIBING columns, in order of id. queries: Q rows, likewise.
-    error_bar: the standard error of one cosine through the projection, 1 / sqrt(D'); 0 for exact features; None where
-    influence is no cosine.
-    trained: False if the model's weights are random. state: of the stores that were scored (Store.state).
-    """
-
-    influence: NDArray[np.float32]
-    clips: pa.Table
-    queries: list[dict[str, Any]]
-    error_bar: float | None
-    trained: bool
-    state: str = ""
+ROWS = 1 << 12
+"""Clips whose features a thread takes at a time."""
 
 
-def score(pool: Store, queries: Store, hessian: Hessian = "identity") -> Scores:
-    """I[n, q] = <g_n, H^-1 g_q> over all clips of both stores that have a feature, shard by shard.
+def score(pool: Store, queries: Store, file: Path, hessian: Hessian = "identity", beside: Sequence[str] = DESCRIBING) -> Scores:
+    """I[n, q] = <g_n, H^-1 g_q> over all clips of both stores that have a feature, shard by shard, into `file`.
 
     H is the identity, as in the paper, for cosines in one pass over the pool; or, after a pass more, what `damped_kernel`
-    makes of the pool's own features.
+    makes of the pool's own features. A score depends on its clip, its query and H alone: not on the order of clips or
+    queries, nor on the size of shards. `beside`: columns of the pool's store that stand beside the scores, `id` among them.
 
     Raises StoreError if the two were made with different settings, are unfinished, or hold no feature.
     """
@@ -71,36 +43,19 @@ def score(pool: Store, queries: Store, hessian: Hessian = "identity") -> Scores:
     for store in (pool, queries):
         if missing := store.missing():
             raise StoreError(f"{store.folder}: {missing} clips are not attributed yet; run `motive index` to the end")
-    targets, query_rows = _features(queries)
-    if not query_rows:
-        raise StoreError(f"no query could be attributed:\n{_reasons(queries)}")
+    targets, query_rows = _targets(queries)
     if hessian == "kernel":
-        covariance = np.zeros((pool.dim, pool.dim))
-        count = 0
-        for table in pool.tables(["status", "feature"]):
-            block = pool.unpack(table.filter(pc.equal(table["status"], "ok"))).astype(np.float64)
-            covariance = covariance + block.T @ block
-            count += len(block)
-        targets = np.asarray(np.linalg.solve(damped_kernel(covariance, count), targets.T).T, np.float64)
-    blocks, tables = [], []
-    for table in pool.tables([*DESCRIBING, "status", "feature"]):
-        usable = table.filter(pc.equal(table["status"], "ok"))
-        # In float64, so that a score does not depend on how many rows its shard happens to have.
-        blocks.append((pool.unpack(usable).astype(np.float64) @ targets.T).astype(np.float32))
-        tables.append(usable.select(DESCRIBING))
-    if not sum(map(len, blocks)):
-        raise StoreError(f"no clip of the pool could be attributed:\n{_reasons(pool)}")
-    clips = pa.concat_tables(tables)
-    order = np.array(pc.sort_indices(clips, sort_keys=[("id", "ascending")]))
+        covariance = Covariance(pool.dim)
+        for table in _usable(pool, ["feature"]):
+            covariance.add(pool.unpack(table))
+        targets = np.asarray(np.linalg.solve(damped_kernel(covariance.sum(), covariance.count), targets.T).T, np.float64)
     exact = pool.fingerprint["gradients"]["projector"] == "exact"
-    return Scores(
-        influence=np.concatenate(blocks)[order],
-        clips=clips.take(order).combine_chunks().replace_schema_metadata(None),
-        queries=query_rows,
-        error_bar=None if hessian == "kernel" else 0.0 if exact else pool.dim**-0.5,
-        trained=bool(pool.fingerprint["model"]["trained"]),
-        state=scored_state(pool, queries),
-    )
+    error_bar = None if hessian == "kernel" else 0.0 if exact else pool.dim**-0.5
+    facts = Facts(query_rows, error_bar, bool(pool.fingerprint["model"]["trained"]), scored_state(pool, queries))
+    schema = pa.schema([pool.schema.field(name) for name in beside])
+    with new_file(file) as aside:
+        write_scores(aside, facts, schema, _parts(pool, targets, beside))
+    return load_scores(file)
 
 
 def damped_kernel(covariance: NDArray[np.float64], count: int) -> NDArray[np.float64]:
@@ -113,52 +68,65 @@ def damped_kernel(covariance: NDArray[np.float64], count: int) -> NDArray[np.flo
     return np.asarray(covariance + damping * np.eye(len(covariance)))
 
 
-def save_scores(scores: Scores, file: Path) -> None:
-    """Parquet: the DESCRIBING columns, then one column of influence a query, named `influence:<query id>`."""
-    table = scores.clips
-    for q, query in enumerate(scores.queries):
-        table = table.append_column(f"influence:{query['id']}", pa.array(scores.influence[:, q]))
-    facts = {
-        "queries": scores.queries,
-        "error_bar": scores.error_bar,
-        "trained": scores.trained,
-        "state": scores.state,
-    }
-    table = table.replace_schema_metadata({"motive.scores": json.dumps(facts)})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    write_atomic(file, sink.getvalue().to_pybytes())
-
-
-def load_scores(file: Path) -> Scores:
-    """Read what `save_scores` wrote; raises StoreError if there is none, or it is damaged."""
-    if not file.exists():
-        raise StoreError(f"{file}: no scores here; run `motive score` first")
-    try:
-        table = pq.read_table(file)
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{file}: damaged ({error}); run `motive score` again") from error
-    facts = json.loads(table.schema.metadata[b"motive.scores"])
-    columns = [table[f"influence:{query['id']}"].to_numpy() for query in facts["queries"]]
-    influence = np.stack(columns, axis=1).astype(np.float32)
-    clips = table.select(DESCRIBING).replace_schema_metadata(None)
-    return Scores(influence, clips, facts["queries"], facts["error_bar"], facts["trained"], facts["state"])
-
-
 def scored_state(pool: Store, queries: Store) -> str:
-    """What `Scores.state` is for these stores now."""
+    """What `Facts.state` is for these stores now."""
     return digest(pool.state, queries.state)
 
 
-def _reasons(store: Store) -> str:
-    rows = [row for row in store.rows() if row["status"] != "ok"]
-    return "\n".join(f"  {row['name'] or row['id']}: {row['reason']}" for row in rows[:20])
-
-
-def _features(store: Store) -> tuple[NDArray[np.float64], list[dict[str, Any]]]:
-    rows: list[tuple[dict[str, Any], NDArray[np.float64]]] = []
-    for table in store.tables([*DESCRIBING, "status", "feature"]):
-        usable = table.filter(pc.equal(table["status"], "ok"))
-        rows += zip(usable.select(DESCRIBING).to_pylist(), store.unpack(usable).astype(np.float64), strict=True)
+def _targets(queries: Store) -> tuple[NDArray[np.float64], list[dict[str, Any]]]:
+    """Features of the queries and what is known of them, in order of id."""
+    rows: list[tuple[dict[str, Any], NDArray[np.float32]]] = []
+    for table in _usable(queries, [*DESCRIBING, "feature"]):
+        rows += zip(table.select(DESCRIBING).to_pylist(), queries.unpack(table), strict=True)
+    if not rows:
+        raise StoreError(f"no query could be attributed:\n{_reasons(queries)}")
     rows.sort(key=lambda row: row[0]["id"])
-    return np.array([feature for _, feature in rows]), [row for row, _ in rows]
+    return np.array([feature for _, feature in rows], np.float64), [row for row, _ in rows]
+
+
+def _parts(pool: Store, targets: NDArray[np.float64], beside: Sequence[str]) -> Iterator[Part]:
+    """The pool's clips and their influence, in the store's order: this thread reads, others multiply."""
+    empty = True
+    with _single_threads() as threads:
+        product = threads.submit(fastest_product, targets).result()
+        waiting: deque[tuple[pa.Table, Future[NDArray[np.float32]]]] = deque()
+        for table in _usable(pool, [*beside, "feature"]):
+            empty = False
+            waiting.append((table.select(beside), threads.submit(_multiply, pool, table, product)))
+            if len(waiting) > 2 * torch.get_num_threads():
+                clips, influence = waiting.popleft()
+                yield clips, influence.result()
+        for clips, influence in waiting:
+            yield clips, influence.result()
+    if empty:
+        raise StoreError(f"no clip of the pool could be attributed:\n{_reasons(pool)}")
+
+
+def _multiply(pool: Store, table: pa.Table, product: Product) -> NDArray[np.float32]:
+    return product(pool.unpack(table))
+
+
+def _usable(store: Store, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Rows with a feature, a few at a time."""
+    for table in store.tables([*columns, "status"]):
+        usable = pc.fill_null(pc.equal(table["status"], "ok"), False)
+        some = table if pc.all(usable).as_py() else table.filter(usable)
+        for first in range(0, len(some), ROWS):
+            yield some.slice(first, ROWS)
+
+
+@contextmanager
+def _single_threads() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch uses, in each of which torch uses one."""
+    count = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+            yield threads
+    finally:
+        torch.set_num_threads(count)
+
+
+def _reasons(store: Store) -> str:
+    rows = (row for table in store.tables(["id", "name", "status", "reason"]) for row in table.to_pylist())
+    failed = islice((row for row in rows if row["status"] != "ok"), 20)
+    return "\n".join(f"  {row['name'] or row['id']}: {row['reason']}" for row in failed)

@@ -9,6 +9,7 @@ All little-endian. `np.frombuffer(row, layout(precision, dim))` reads one.
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Precision = Literal["float32", "float16", "int8"]
@@ -42,7 +43,10 @@ def pack_rows(features: NDArray[np.float32], precision: Precision) -> NDArray[np
 
 
 def unpack(raw: Any, precision: Precision, dim: int) -> NDArray[np.float32]:
-    """Features float32 [rows, dim] from a buffer of rows as `pack` makes them."""
+    """Features float32 [rows, dim] from a buffer of rows as `pack` makes them; no copy, and read-only, if they are float32."""
     records = np.frombuffer(raw, layout(precision, dim))
-    numbers = records["numbers"].astype(np.float32)
+    if precision == "float16":
+        # NumPy takes twenty times as long for it as torch.
+        return np.asarray(torch.from_numpy(records["numbers"].copy()).float())
+    numbers = records["numbers"].astype(np.float32, copy=False)
     return numbers * records["scale"][:, None] if precision == "int8" else numbers

@@ -1,25 +1,25 @@
 """From influence to a subset: majority vote, ranking, and how sure the cut is (METHOD.md 3)."""
 
-import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from motive.attribution.influence import Scores
-from motive.files import write_atomic, write_json, write_jsonl
-from motive.text import printable
+from motive.attribution.quantiles import Counts, between, locate, order_statistics, ranks_of_quantile
+from motive.attribution.scores import WORKERS, Scores
 
 UNTRAINED = "The model is UNTRAINED: its scores exercise the method and say nothing about motion."
+
+TOGETHER = 16
+"""Queries that a thread counts at a time: half a MiB and more each."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The pool, ranked; arrays are over its N clips in order of id unless they say otherwise.
+    """The pool, ranked; arrays are over its N clips as the scores have them unless they say otherwise.
 
     order: clip indices, best first. kept, harmful: the first K and the last K of `order` (fewer harmful ones if the two
     would overlap). votes: queries that voted for a clip. mean: mean influence. cuts: tau_q, [Q].
@@ -30,7 +30,7 @@ class Selection:
     order: NDArray[np.int64]
     kept: NDArray[np.int64]
     harmful: NDArray[np.int64]
-    votes: NDArray[np.int64]
+    votes: NDArray[np.int32]
     mean: NDArray[np.float64]
     cuts: NDArray[np.float64]
     margin: float | None
@@ -40,22 +40,20 @@ class Selection:
 def select(scores: Scores, keep: float) -> Selection:
     """Rank by votes, then by mean influence, then by id; keep the best share `keep` of the pool, at least one clip.
 
-    Query q votes for the clips with I[n, q] > tau_q, its (1 - keep) quantile.
+    Query q votes for the clips with I[n, q] > tau_q, its (1 - keep) quantile. The scores are read three times, and a few
+    numbers a clip are held.
     """
-    influence = scores.influence.astype(np.float64)
-    count = len(influence)
-    cuts = np.quantile(influence, 1 - keep, axis=0)
-    votes = (influence > cuts).sum(axis=1)
-    mean = influence.mean(axis=1)
-    ids = scores.clips["id"].to_pylist()
-    order = np.array(sorted(range(count), key=lambda n: (-votes[n], -mean[n], ids[n])))
+    count = len(scores)
+    cuts = quantiles(scores, 1 - keep)
+    votes, mean = _tally(scores, cuts)
+    order = best_first(scores, mean, votes)
     size = max(1, int(count * keep + 0.5))
-    margin = _margin(influence, cuts, order[size - 1], order[size]) if size < count else None
+    margin = _margin(_influence(scores, order[size - 1 : size + 1]), cuts) if size < count else None
     return Selection(
         order=order,
         kept=order[:size],
         harmful=order[max(size, count - size) :],
-        votes=votes,
+        votes=votes.astype(np.int32),
         mean=mean,
         cuts=cuts,
         margin=margin,
@@ -63,58 +61,38 @@ def select(scores: Scores, keep: float) -> Selection:
     )
 
 
-def save_selection(selection: Selection, scores: Scores, folder: Path) -> None:
-    """Write what people and programs read:
+def quantiles(scores: Scores, share: float) -> NDArray[np.float64]:
+    """Each query's `share` quantile, [Q]: what `np.quantile` gives of all its scores in float64."""
+    low, high, weight = ranks_of_quantile(len(scores), share)
+    names = scores.facts.columns
 
-    selection.jsonl, harmful.jsonl   the kept clips, best first, and the harmful ones, worst first
-    ranking.parquet                  every clip: rank, votes, mean influence, influence on each query
-    per_query.json                   each query's cut and its own best and worst clips
-    selection.md                     a table of the kept and the harmful clips, and how sure the cut is
-    """
-    clips = scores.clips.to_pylist()
-    queries = [query["id"] for query in scores.queries]
-    rank = np.empty(len(clips), np.int64)
-    rank[selection.order] = np.arange(1, len(clips) + 1)
+    def of(some: list[str]) -> NDArray[np.float64]:
+        places = locate(_counted(scores, some, Counts.of(len(some))), (low, high))
+        ends = order_statistics(places, _counted(scores, some, Counts.of(len(some), places.bins)))
+        return between(ends[:, 0], ends[:, 1], weight)
 
-    def entry(n: int) -> dict[str, Any]:
-        clip = clips[n]
-        influence = {query: float(value) for query, value in zip(queries, scores.influence[n], strict=True)}
-        judged = {"rank": int(rank[n]), "votes": int(selection.votes[n]), "mean_influence": float(selection.mean[n])}
-        return clip | {"extra": json.loads(clip["extra"])} | judged | {"influence": influence}
-
-    write_jsonl(folder / "selection.jsonl", map(entry, selection.kept))
-    write_jsonl(folder / "harmful.jsonl", map(entry, selection.harmful[::-1]))
-    write_atomic(folder / "ranking.parquet", _ranking(selection, scores, rank))
-    write_json(folder / "per_query.json", _per_query(selection, scores))
-    write_atomic(folder / "selection.md", (describe(selection, scores) + "\n").encode())
+    together = min(TOGETHER, -(-len(names) // WORKERS))
+    with ThreadPoolExecutor(WORKERS) as threads:
+        groups = (names[first : first + together] for first in range(0, len(names), together))
+        return np.concatenate(list(threads.map(of, groups)))
 
 
-def describe(selection: Selection, scores: Scores) -> str:
-    """The outcome in Markdown: what it rests on, the kept clips, the harmful clips."""
-    clips = scores.clips.to_pylist()
-    total, queries = len(clips), len(scores.queries)
-    place = {int(n): i for i, n in enumerate(selection.order, start=1)}
-
-    def table(chosen: NDArray[np.int64]) -> list[str]:
-        head = ["rank", "clip", "votes", "mean influence", "px/frame", "label", "caption"]
-        rows = [
-            [place[int(n)], clips[n]["name"], f"{selection.votes[n]}/{queries}", f"{selection.mean[n]:+.4f}",
-             f"{clips[n]['motion_sustained']:.2f}", clips[n]["label"], clips[n]["caption"][:60]]
-            for n in chosen
-        ]  # fmt: skip
-        return _markdown_table(head, rows)
-
-    lines = [f"Kept {len(selection.kept)} of {total} clips by the votes of {queries} queries."]
-    lines += caveats(selection, scores)
-    lines += [
-        "",
-        "## Kept",
-        "",
-        *table(selection.kept),
-    ]
-    if len(selection.harmful):
-        lines += ["", "## Harmful, worst first", "", *table(selection.harmful[::-1])]
-    return "\n".join(lines)
+def best_first(
+    scores: Scores, mean: NDArray[np.float64], votes: NDArray[np.unsignedinteger] | None = None
+) -> NDArray[np.int64]:
+    """All clips, those with most votes first, of these those with the larger mean, and of equal ones the first id."""
+    order = np.argsort(-mean)
+    if votes is not None:
+        order = order[np.argsort(votes.max() - votes[order], kind="stable")]
+    keys = [mean[order]] if votes is None else [mean[order], votes[order]]
+    alike = np.concatenate([[False], np.logical_and.reduce([key[1:] == key[:-1] for key in keys])])
+    tied = alike | np.append(alike[1:], False)
+    if tied.any():
+        places = order[tied]
+        ids = scores.rows(places, ["id"])["id"]
+        runs = pa.table({"run": np.cumsum(~alike)[tied], "id": ids})
+        order[tied] = places[pc.sort_indices(runs, [("run", "ascending"), ("id", "ascending")])]
+    return order
 
 
 def caveats(selection: Selection, scores: Scores) -> list[str]:
@@ -136,63 +114,52 @@ def caveats(selection: Selection, scores: Scores) -> list[str]:
     return lines
 
 
-def _margin(influence: NDArray[np.float64], cuts: NDArray[np.float64], inside: int, outside: int) -> float:
-    """The smallest e such that lowering all scores of `inside` and raising all of `outside` by e reverses their order."""
+def _counted(scores: Scores, names: list[str], counts: Counts) -> Counts:
+    for _, table in scores.blocks(names):
+        for query, column in enumerate(table.columns):
+            counts.add(query, column.to_numpy())
+    return counts
+
+
+def _tally(scores: Scores, cuts: NDArray[np.float64]) -> tuple[NDArray[np.unsignedinteger], NDArray[np.float64]]:
+    """Votes and mean influence of each clip."""
+    votes = np.zeros(len(scores), np.min_scalar_type(len(cuts)))
+    mean = np.zeros(len(scores))
+    # What is above the largest float32 up to the cut is above the cut.
+    near = cuts.astype(np.float32)
+    below = np.where(near > cuts, np.nextafter(near, np.float32(-np.inf)), near)
+
+    def count(first: int, table: pa.Table) -> None:
+        own = slice(first, first + len(table))
+        for column, cut in zip(table.columns, below, strict=True):
+            influence = column.to_numpy()
+            votes[own] += influence > cut
+            mean[own] += influence
+        mean[own] /= len(cuts)
+
+    scores.each_block(count, scores.facts.columns)
+    return votes, mean
+
+
+def _influence(scores: Scores, places: NDArray[np.int64]) -> NDArray[np.float64]:
+    """float64 [places, Q]."""
+    table = scores.rows(places, scores.facts.columns)
+    return np.stack([column.to_numpy() for column in table.columns], axis=1).astype(np.float64)
+
+
+def _margin(pair: NDArray[np.float64], cuts: NDArray[np.float64]) -> float:
+    """The smallest e such that lowering all scores of the first clip, raising all of the second by e reverses their order."""
+    inside, outside = pair
 
     def reversed_by(e: float) -> bool:
-        low, high = influence[inside] - e, influence[outside] + e
+        low, high = inside - e, outside + e
         lower, higher = (low > cuts).sum(), (high > cuts).sum()
         return bool(higher > lower or (higher == lower and high.mean() >= low.mean()))
 
     # The order can only change where a vote is lost or won, or where the means meet.
-    meeting = (influence[inside].mean() - influence[outside].mean()) / 2
-    turning = np.concatenate([influence[inside] - cuts, cuts - influence[outside], [meeting]])
+    meeting = (inside.mean() - outside.mean()) / 2
+    turning = np.concatenate([inside - cuts, cuts - outside, [meeting]])
     for e in np.sort(turning[turning >= 0]):
         if reversed_by(float(np.nextafter(e, np.inf) + 1e-12)):
             return float(e)
     return float("inf")
-
-
-def _ranking(selection: Selection, scores: Scores, rank: NDArray[np.int64]) -> bytes:
-    table = scores.clips
-    fate = np.full(len(rank), "", dtype=object)
-    fate[selection.kept], fate[selection.harmful] = "kept", "harmful"
-    for name, values in (
-        ("rank", rank),
-        ("votes", selection.votes),
-        ("mean_influence", selection.mean),
-        ("chosen", fate),
-    ):
-        table = table.append_column(name, pa.array(values))
-    for q, query in enumerate(scores.queries):
-        table = table.append_column(f"influence:{query['id']}", pa.array(scores.influence[:, q]))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.take(selection.order), sink)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def _per_query(selection: Selection, scores: Scores) -> list[dict[str, Any]]:
-    ids = scores.clips["id"].to_pylist()
-    size = len(selection.kept)
-    entries = []
-    for q, query in enumerate(scores.queries):
-        column = scores.influence[:, q].tolist()
-        order = [n for _, _, n in sorted((-value, ids[n], n) for n, value in enumerate(column))]
-        ends = {"best": order[:size], "worst": order[::-1][: min(size, len(ids) - size)]}
-        chosen = {name: [{"id": ids[n], "influence": column[n]} for n in part] for name, part in ends.items()}
-        about = {"id": query["id"], "name": query["name"], "caption": query["caption"]}
-        entries.append({"query": about, "cut": float(selection.cuts[q]), **chosen})
-    return entries
-
-
-def _markdown_table(head: list[str], rows: list[list[object]]) -> list[str]:
-    """Lines of a Markdown table whose columns also align as plain text."""
-    cells = [head, *([_cell(value) for value in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["| " + " | ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) + " |" for row in cells]
-    return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
-
-
-def _cell(value: object) -> str:
-    """A value as one cell of a Markdown table, with nothing in it that a terminal or a page would obey."""
-    return printable(value).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "\\`")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from motive import verbs
-from motive.attribution.influence import load_scores
+from motive.attribution.scores import load_scores
 from motive.config import Config
 from motive.lab import rivals
 from motive.lab.inputs import Inputs, lab_config, read_inputs

@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from motive.attribution.cascade import shortlist
-from motive.attribution.influence import Scores as ScoreTable
 from motive.attribution.packing import Precision, layout, pack, unpack
+from motive.attribution.scores import Facts, scores_of
+from motive.attribution.scores import Scores as ScoreTable
 from motive.attribution.selection import select
 from motive.gradients.capture import project_gradient
 from motive.gradients.loss import clip_loss, shared_noise
@@ -172,12 +173,15 @@ def _recall(fine: Scores, cheap: Scores, judge: Judge, share: float) -> float:
     found = []
     for motion in dict.fromkeys(wanted.tolist()):
         full, coarse = (_table(scores[:, wanted == motion]) for scores in (fine, cheap))
-        ids = full.clips["id"].to_pylist()
-        kept = {ids[n] for n in select(full, 0.1).kept}
-        found.append(len(kept & set(shortlist(coarse, len(ids), share).ids)) / len(kept))
+        kept = {_name(n) for n in select(full, 0.1).kept}
+        found.append(len(kept & set(shortlist(coarse, len(full), share).ids)) / len(kept))
     return float(np.mean(found))
 
 
 def _table(scores: Scores) -> ScoreTable:
-    names = [f"{n:06d}" for n in range(len(scores))]
-    return ScoreTable(scores.astype(np.float32), pa.table({"id": names}), [], None, True)
+    clips = pa.table({"id": [_name(n) for n in range(len(scores))]})
+    return scores_of(scores, clips, Facts([{"id": str(q)} for q in range(scores.shape[1])], None, True))
+
+
+def _name(n: int) -> str:
+    return f"{n:06d}"

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,11 @@ def write_suite(folder: Path, spec: SuiteSpec, progress: Progress) -> tuple[Path
             raise ConfigError(f"{folder}: holds another suite; use another folder, or delete it")
         return manifests
     pool, queries = plan(spec)
-    with progress.steps(f"rendering {spec.version}", len(pool) + len(queries)) as step, ProcessPoolExecutor() as workers:
+    with (
+        progress.steps(f"rendering {spec.version}", len(pool) + len(queries)) as step,
+        # Spawned, not forked: whoever calls may have threads.
+        ProcessPoolExecutor(mp_context=get_context("spawn")) as workers,
+    ):
         for manifest, clips in zip(manifests, (pool, queries), strict=True):
             files = [manifest.parent / f"{clip.name}.mp4" for clip in clips]
             for _ in workers.map(_write_clip, files, clips, chunksize=8):

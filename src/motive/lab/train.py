@@ -15,6 +15,7 @@ import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,10 @@ def _render_clips(folder: Path, recipe: Recipe, progress: Progress) -> None:
     shape = (recipe.clips, world.FRAMES, SIZE, SIZE, 3)
     aside = folder / "clips.tmp.npy"
     clips = np.lib.format.open_memmap(aside, "w+", np.uint8, shape)
-    with ProcessPoolExecutor(os.cpu_count()) as pool, progress.steps("rendering clips", recipe.clips) as step:
+    with (
+        ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool,
+        progress.steps("rendering clips", recipe.clips) as step,
+    ):
         numbers = range(recipe.clips)
         for number, frames in zip(
             numbers, pool.map(_render_small, [recipe.seed] * recipe.clips, numbers, chunksize=32), strict=True

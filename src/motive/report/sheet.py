@@ -1,5 +1,6 @@
 """Contact sheets: the best and worst clips of a selection, or for one query, as one picture, what moves in them tinted."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from motive.attribution.influence import load_scores
 from motive.attribution.prepare import fetch_limits
+from motive.attribution.scores import DESCRIBING, load_scores
 from motive.config import Config
 from motive.errors import ClipError, StoreError
-from motive.files import read_jsonl, write_atomic
+from motive.files import each_json, write_atomic
 from motive.text import printable
 from motive.video.decode import Sampling, decode
 from motive.video.sources import Opener, parse_source
@@ -33,10 +34,11 @@ def write_sheet(config: Config, file: Path, clips: int = 5) -> None:
     """Write a PNG with up to `clips` kept and `clips` harmful clips of a run, a row each."""
     rows: list[Picture] = []
     for title, name in (("most helpful", "selection.jsonl"), ("most harmful", "harmful.jsonl")):
-        entries = read_jsonl(config.out / name)
-        strips = [_row(config, entry, _standing(entry)) for entry in entries[:clips]]
+        entries = each_json(config.out / name)
+        strips = [_row(config, entry, _standing(entry)) for entry in islice(entries, clips)]
         if strips:
-            rows += [_heading(f"{title}: {len(strips)} of {len(entries)}", strips[0].shape[1]), *strips]
+            total = len(strips) + sum(1 for _ in entries)
+            rows += [_heading(f"{title}: {len(strips)} of {total}", strips[0].shape[1]), *strips]
     _save(rows, file)
 
 
@@ -50,14 +52,14 @@ def write_query_sheet(config: Config, query: str, file: Path, clips: int = 6) ->
     if not known:
         raise StoreError(f"{config.out}: no query {query!r}; there are {', '.join(row['id'] for row in scores.queries)}")
     ((column, asked), *_) = known
-    influence = scores.influence[:, column]
+    influence = scores.column(column)
     order = np.argsort(-influence, kind="stable")
     strip = _row(config, asked, [asked["name"]])
     rows = [_heading("query", strip.shape[1]), strip]
-    entries = scores.clips.to_pylist()
     for title, chosen in (("most helpful", order[:clips]), ("most harmful", order[::-1][:clips])):
         rows.append(_heading(f"{title}: {len(chosen)} of {len(order)}", strip.shape[1]))
-        rows += [_row(config, entries[n], [entries[n]["name"], f"influence {influence[n]:+.4f}"]) for n in chosen]
+        for n, entry in zip(chosen, scores.rows(chosen, DESCRIBING).to_pylist(), strict=True):
+            rows.append(_row(config, entry, [entry["name"], f"influence {influence[n]:+.4f}"]))
     _save(rows, file)
 
 

@@ -1,0 +1,208 @@
+"""Scores as they lie in a file: a row a clip, read block by block, so that no pool is too large."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from motive.errors import StoreError
+
+DESCRIBING = (
+    "id",
+    "key",
+    "name",
+    "path",
+    "caption",
+    "sha256",
+    "label",
+    "motion_mean",
+    "motion_sustained",
+    "source_width",
+    "source_height",
+    "loss",
+    "gradient_norm",
+    "extra",
+)
+"""Columns of the pool's store that stand beside the scores."""
+
+FACTS = "motive.scores"
+
+BLOCK_ROWS, BLOCK_SCORES = 1 << 16, 1 << 22
+"""Clips of a block at most, and scores, whichever are fewer clips."""
+
+WORKERS = min(8, os.cpu_count() or 1)
+"""Threads that read blocks."""
+
+Part = tuple[pa.Table, NDArray[np.float32]]
+"""Some clips, and their influence on the queries, [Q, clips]."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is true of all scores.
+
+    queries: Q rows of DESCRIBING columns. error_bar: the standard error of one cosine through the projection, 1 / sqrt(D');
+    0 for exact features; None where influence is no cosine. trained: False if the model's weights are random. state: of the
+    stores that were scored (Store.state).
+    """
+
+    queries: list[dict[str, Any]]
+    error_bar: float | None
+    trained: bool
+    state: str = ""
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of influence."""
+        return [f"influence:{query['id']}" for query in self.queries]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Influence of the pool's clips on the queries, as `write_scores` has written it to a file, or to memory."""
+
+    source: Path | pa.Buffer
+    facts: Facts
+    layout: pq.FileMetaData
+
+    def __len__(self) -> int:
+        return int(self.layout.num_rows)
+
+    def blocks(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+        """These columns of all clips, block by block, with the place of a block's first clip."""
+        file = self._open()
+        for block, first in enumerate(self._firsts):
+            yield first, self._read(file, block, columns)
+
+    def each_block(self, work: Callable[[int, pa.Table], None], columns: Sequence[str]) -> None:
+        """The same in several threads at once, and in no order."""
+
+        def one(block: int) -> None:
+            work(self._firsts[block], self._read(self._open(), block, columns))
+
+        with ThreadPoolExecutor(WORKERS) as threads:
+            for _ in threads.map(one, range(len(self._firsts))):
+                pass
+
+    def rows(self, places: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+        """These columns of the clips at some places, in the order of the places."""
+        file, order = self._open(), np.argsort(places, kind="stable")
+        wanted, found = places[order], []
+        for block, first in enumerate(self._firsts):
+            start, end = np.searchsorted(wanted, (first, first + self.layout.row_group(block).num_rows))
+            if start < end:
+                found.append(self._read(file, block, columns).take(wanted[start:end] - first))
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return pa.concat_tables(found).take(back) if found else self._read(file, 0, columns).slice(0, 0)
+
+    def column(self, query: int) -> NDArray[np.float32]:
+        """All influence on one query, [N]."""
+        name = self.facts.columns[query]
+        return np.concatenate([table[name].to_numpy() for _, table in self.blocks([name])])
+
+    @property
+    def influence(self) -> NDArray[np.float32]:
+        """All influence, [N, Q]: for pools that are small enough."""
+        return np.stack([self.column(query) for query in range(len(self.facts.queries))], axis=1)
+
+    @property
+    def clips(self) -> pa.Table:
+        """All that stands beside the influence, N rows: for pools that are small enough."""
+        columns = [name for name in self.layout.schema.to_arrow_schema().names if name not in set(self.facts.columns)]
+        return pa.concat_tables(table for _, table in self.blocks(columns))
+
+    @property
+    def queries(self) -> list[dict[str, Any]]:
+        return self.facts.queries
+
+    @property
+    def error_bar(self) -> float | None:
+        return self.facts.error_bar
+
+    @property
+    def trained(self) -> bool:
+        return self.facts.trained
+
+    @cached_property
+    def _firsts(self) -> list[int]:
+        sizes = [self.layout.row_group(block).num_rows for block in range(self.layout.num_row_groups)]
+        return [0, *np.cumsum(sizes)[:-1].tolist()]
+
+    def _open(self) -> pq.ParquetFile:
+        source = self.source if isinstance(self.source, Path) else pa.BufferReader(self.source)
+        with _damage(self.source):
+            return pq.ParquetFile(source, metadata=self.layout, pre_buffer=False)
+
+    def _read(self, file: pq.ParquetFile, block: int, columns: Sequence[str]) -> pa.Table:
+        with _damage(self.source):
+            # A name is also taken for the beginning of another one that goes on after a dot, so some may come unasked.
+            return file.read_row_group(block, list(columns), use_threads=False).select(list(columns))
+
+
+def load_scores(file: Path) -> Scores:
+    """The scores that `write_scores` wrote; raises StoreError if there are none, or they are damaged."""
+    if not file.exists():
+        raise StoreError(f"{file}: no scores here; run `motive score` first")
+    return _scores(file)
+
+
+def scores_of(influence: NDArray[np.floating], clips: pa.Table, facts: Facts) -> Scores:
+    """Scores in memory, of influence [N, Q] and N clips."""
+    sink = pa.BufferOutputStream()
+    write_scores(sink, facts, clips.schema, [(clips, influence.astype(np.float32).T)])
+    return _scores(sink.getvalue())
+
+
+def write_scores(sink: Any, facts: Facts, clips: pa.Schema, parts: Iterable[Part]) -> None:
+    """Parquet: columns of the clips, then one column of influence a query, named `influence:<query id>`; block by block as
+    the parts come, in their order."""
+    fields = [*clips, *(pa.field(name, pa.float32()) for name in facts.columns)]
+    schema = pa.schema(fields, metadata={FACTS: json.dumps(asdict(facts))})
+    packed = {field.name: "snappy" for field in clips} | dict.fromkeys(facts.columns, "none")
+    with pq.ParquetWriter(sink, schema, compression=packed, use_dictionary=["label"], write_statistics=["id"]) as writer:
+        for beside, influence in _blocks_of(parts, min(BLOCK_ROWS, BLOCK_SCORES // len(facts.queries) + 1)):
+            columns = [*beside.columns, *map(pa.array, influence)]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(beside))
+
+
+def _blocks_of(parts: Iterable[Part], rows: int) -> Iterator[Part]:
+    """Parts put together until they have that many rows or a few more."""
+    waiting: list[Part] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(len(clips) for clips, _ in waiting) >= rows:
+            yield _together(waiting)
+            waiting = []
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(parts: Sequence[Part]) -> Part:
+    tables, arrays = zip(*parts, strict=True)
+    return pa.concat_tables(tables), np.concatenate(arrays, axis=1)
+
+
+def _scores(source: Path | pa.Buffer) -> Scores:
+    with _damage(source):
+        layout = pq.read_metadata(source if isinstance(source, Path) else pa.BufferReader(source))
+        facts = Facts(**json.loads(layout.metadata[FACTS.encode()]))
+    return Scores(source, facts, layout)
+
+
+@contextmanager
+def _damage(source: Path | pa.Buffer) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{source}: damaged ({error}); run `motive score` again") from error
