@@ -3,22 +3,25 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 Data = bytes | bytearray | memoryview
 
+Content = Data | Callable[[BinaryIO], None]
+"""What a file is to hold, or a function that writes it into a new file, in which it may seek and read."""
 
-def write_atomic(path: Path, data: Data) -> None:
+
+def write_atomic(path: Path, data: Content) -> None:
     """Write `data` to `path` so that a reader, or a kill at any moment, sees the old file or the new one, never a part."""
     with _aside(path, data) as aside:
         aside.replace(path)
     sync_folder(path.parent)
 
 
-def create_once(path: Path, data: Data) -> bool:
+def create_once(path: Path, data: Content) -> bool:
     """Write `data` to `path`, whole, unless something is there, which then stays; whether this call made it.
 
     Of several writers exactly one makes it, also on several machines. Either way what is there is durable.
@@ -27,6 +30,14 @@ def create_once(path: Path, data: Data) -> bool:
         made = _linked(aside, path)
     sync_folder(path.parent)
     return made
+
+
+def put(data: Content, file: BinaryIO) -> None:
+    """Write what a new file is to hold."""
+    if callable(data):
+        data(file)
+    else:
+        file.write(data)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -103,13 +114,13 @@ def digest(*parts: str) -> str:
 
 
 @contextmanager
-def _aside(path: Path, data: Data) -> Iterator[Path]:
+def _aside(path: Path, data: Content) -> Iterator[Path]:
     """A synced file with `data` beside `path`, under a name that no other process, thread or machine takes."""
     make_folder(path.parent)
     aside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
-        with aside.open("xb") as file:
-            file.write(data)
+        with aside.open("xb+") as file:
+            put(data, file)
             file.flush()
             os.fsync(file.fileno())
         yield aside

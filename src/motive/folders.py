@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from motive.errors import ConfigError, StoreError
-from motive.files import Data, create_once, sync_folder, write_atomic
+from motive.files import Content, create_once, put, sync_folder, write_atomic
 
 AHEAD = 1 << 18
 """Bytes of a file in a bucket that are fetched at least."""
@@ -47,11 +47,11 @@ class Folder(Protocol):
         """Names of the files directly in the folder `below`, without it, in order; none if there is no such folder."""
         ...
 
-    def create(self, name: str, data: Data) -> bool:
+    def create(self, name: str, data: Content) -> bool:
         """Make a file unless it is there; whether this call made it. It is durable either way."""
         ...
 
-    def replace(self, name: str, data: Data) -> None: ...
+    def replace(self, name: str, data: Content) -> None: ...
 
     def remove(self, names: Iterable[str]) -> None:
         """Delete those of the files that are there."""
@@ -98,10 +98,10 @@ class LocalFolder:
         except FileNotFoundError:
             return []
 
-    def create(self, name: str, data: Data) -> bool:
+    def create(self, name: str, data: Content) -> bool:
         return create_once(self.path / name, data)
 
-    def replace(self, name: str, data: Data) -> None:
+    def replace(self, name: str, data: Content) -> None:
         write_atomic(self.path / name, data)
 
     def remove(self, names: Iterable[str]) -> None:
@@ -163,10 +163,10 @@ class BucketFolder:
         names = (key.removeprefix(start) for key in found if key.startswith(start))
         return sorted(name for name in names if name and "/" not in name)
 
-    def create(self, name: str, data: Data) -> bool:
+    def create(self, name: str, data: Content) -> bool:
         with self.told():
             try:
-                _filesystem().pipe_file(self.key(name), bytes(data), mode="create")
+                _filesystem().pipe_file(self.key(name), _whole(data), mode="create")
             except FileNotFoundError as error:
                 raise StoreError(f"{self.url}: {error}") from error
             except OSError as error:
@@ -175,10 +175,10 @@ class BucketFolder:
                 raise
         return True
 
-    def replace(self, name: str, data: Data) -> None:
+    def replace(self, name: str, data: Content) -> None:
         with self.told():
             try:
-                _filesystem().pipe_file(self.key(name), bytes(data))
+                _filesystem().pipe_file(self.key(name), _whole(data))
             except FileNotFoundError as error:
                 raise StoreError(f"{self.url}: {error}") from error
 
@@ -243,6 +243,14 @@ def _filesystem() -> Any:
         return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=patience)
     except ImportError as error:
         raise StoreError("a store in a bucket needs s3fs: pip install 'motive[s3]'") from error
+
+
+def _whole(data: Content) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    file = io.BytesIO()
+    put(data, file)
+    return file.getvalue()
 
 
 def _is_there(error: OSError) -> bool:

@@ -7,7 +7,8 @@ moved shard brings its checksum along, and a single flipped bit anywhere is foun
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -127,20 +128,42 @@ def add_features(plain: pa.Table, features: NDArray[np.float32], precision: Prec
     return pa.table([*columns, column], schema=schema)
 
 
-def encode(table: pa.Table, compression: str = "none") -> memoryview:
-    """A table as a Parquet file with its checksum. The same rows give the same bytes, however they lie in memory."""
-    file = io.BytesIO()
-    # Dictionaries only where they are asked to save space: rows of a store have next to no repetitions.
-    dictionary = compression != "none"
-    with pq.ParquetWriter(
-        file, table.schema, compression=compression, use_dictionary=dictionary, write_statistics=False
-    ) as writer:
-        writer.write_table(table.combine_chunks())
-        writer.add_key_value_metadata({CHECKSUM.decode(): BLANK.decode()})
-    data = file.getbuffer()
-    at = _checksum_place(data)
-    data[at : at + len(BLANK)] = hashlib.sha256(data).hexdigest().encode()
-    return data
+def encode(table: pa.Table, compression: str = "none") -> Callable[[BinaryIO], None]:
+    """Writes a table as a Parquet file with its checksum. The same rows give the same bytes, however they lie in memory."""
+
+    def write(file: BinaryIO) -> None:
+        hashed = _Hashed(file)
+        # Dictionaries only where they are asked to save space: rows of a store have next to no repetitions.
+        dictionary = compression != "none"
+        with pq.ParquetWriter(
+            hashed, table.schema, compression=compression, use_dictionary=dictionary, write_statistics=False
+        ) as writer:
+            writer.write_table(table.combine_chunks())
+            writer.add_key_value_metadata({CHECKSUM.decode(): BLANK.decode()})
+        size = file.seek(-8, os.SEEK_END) + 8
+        footer = int.from_bytes(file.read(4), "little") + 8
+        start = file.seek(size - footer)
+        file.seek(start + _checksum_place(memoryview(file.read())))
+        file.write(hashed.digest.hexdigest().encode())
+
+    return write
+
+
+class _Hashed(io.RawIOBase):
+    """Passes on what is written, and hashes it on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return self.file.write(data)
+
+    def tell(self) -> int:
+        return self.file.tell()
 
 
 def checksum(data: Data) -> str | None:
