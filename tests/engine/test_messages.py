@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from motive.engine.messages import LENGTH_BYTES, MAX_FRAME, pack, receive_frame, send_frame, told, unpack
-from motive.errors import ClipError, LeftOutError
+from motive.engine.messages import LENGTH_BYTES, MAX_FRAME, TaskError, pack, receive_frame, retold, send_frame, told, unpack
+from motive.errors import ClipError, ConfigError, LeftOutError
 from tests.engine.processes import mapped_memory, open_files
 
 NUMBERS = st.one_of(npst.integer_dtypes(), npst.unsigned_integer_dtypes(), npst.floating_dtypes(), npst.boolean_dtypes())
@@ -152,3 +152,13 @@ def test_an_error_is_told_by_class_and_text_or_by_what_it_was_and_where() -> Non
     assert name is None
     assert text.startswith("raised IndexError: pop from empty list (test_messages.py, line ")
     assert told(ValueError("file \udcff.mp4"))[1] == "raised ValueError: file \\udcff.mp4"
+
+
+def test_a_told_error_is_the_projects_own_again_or_a_tasks() -> None:
+    for error in (ClipError("damaged"), LeftOutError("static"), ConfigError("wrong")):
+        again = retold(*told(error))
+        assert (type(again), str(again)) == (type(error), str(error))
+    assert isinstance(retold(*told(KeyError("x"))), TaskError)
+    for name in ("open", "MotiveErrors", "__name__", "__builtins__", ""):
+        with pytest.raises(ValueError, match="no error of ours"):
+            retold(name, "x")

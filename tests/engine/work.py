@@ -67,9 +67,10 @@ def speak(words: str) -> Packet:
     return Packet()
 
 
-def rest(seconds: float) -> Packet:
-    time.sleep(seconds)
-    return Packet({"rested": seconds})
+def wait_for(file: str) -> Packet:
+    while not Path(file).exists():
+        time.sleep(0.01)
+    return Packet()
 
 
 def segfault(_: Any) -> Packet:

@@ -205,13 +205,16 @@ class ClipPreparer:
             yield clip, self._prepared(clip, future)
 
     def _prepared(self, clip: Clip, future: "Future[Packet]") -> Prepared | ClipError:
+        lost = future.exception()
+        if isinstance(lost, TaskError):
+            limits = {"seconds": ", see engine.clip_seconds", "memory": ", see engine.clip_memory"}
+            return ClipError(f"preparing it {lost}{limits.get(lost.limit or '', '')}")
+        if isinstance(lost, ClipError):
+            return lost
         try:
             return self.finish(clip, future.result())
-        except TaskError as error:
-            limits = {"seconds": ", see engine.clip_seconds", "memory": ", see engine.clip_memory"}
-            return ClipError(f"preparing it {error}{limits.get(error.limit or '', '')}")
         except ClipError as error:
-            return error
+            return error.with_traceback(None)  # it would hold the frames
 
 
 @contextmanager

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Protocol, TypeVar
 
-from motive.engine.messages import Packet, TaskError, told
-from motive.errors import MotiveError
+from motive.engine.messages import Packet, retold, told
 
 Task = TypeVar("Task")
 
@@ -33,10 +32,8 @@ class Here:
         future: Future[Packet] = Future()
         try:
             future.set_result(self._work(task))
-        except MotiveError as error:
-            future.set_exception(error)
         except Exception as error:  # noqa: BLE001, as in a process of its own
-            future.set_exception(TaskError(told(error)[1]))
+            future.set_exception(retold(*told(error)))
         return future
 
 

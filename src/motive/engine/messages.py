@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from motive import errors
 from motive.errors import MotiveError
 
 LENGTH_BYTES = 8
@@ -144,6 +145,19 @@ def told(error: BaseException) -> tuple[str | None, str]:
     if isinstance(error, MotiveError):
         return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == MotiveError.__module__), text
     return None, f"raised {type(error).__name__}{': ' if text else ''}{text}{_where(error.__traceback__)}"
+
+
+def retold(name: str | None, text: str) -> Exception:
+    """The error that was told so, without a traceback, whose frames would hold on to the task's frames and arrays.
+
+    Raises ValueError if `name` is no error of the project.
+    """
+    if name is None:
+        return TaskError(text)
+    kind = getattr(errors, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, MotiveError)):
+        raise ValueError(f"no error of ours: {name}")
+    return kind(text)
 
 
 def _where(traceback: TracebackType | None) -> str:

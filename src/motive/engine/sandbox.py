@@ -25,9 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from motive import errors
-from motive.engine.messages import Packet, TaskError, receive_frame, send_frame, unpack
-from motive.errors import EngineError, MotiveError
+from motive.engine.messages import Packet, TaskError, receive_frame, retold, send_frame, unpack
+from motive.errors import EngineError
 
 TICK = 0.02
 """Seconds between two looks at a child's memory and clock; what it can take beyond its limit in between is tens of MiB."""
@@ -281,16 +280,13 @@ def _packet(answer: bytes, memory: int | None, limits: Limits) -> Packet:
                 return Packet(facts, unpack(held, listing))
             case {"ready": True}:
                 return Packet()
-            case {"error": None, "text": str(text)}:
-                raise TaskError(text)
-            case {"error": str(name), "text": str(text)}:
-                kind = getattr(errors, name)
-                raise kind(text) if issubclass(kind, MotiveError) else TypeError(name)
+            case {"error": (str() | None) as name, "text": str(text)}:
+                raise retold(name, text)
             case {"memory": True}:
                 raise _LostError(f"needed more than {limits.memory:,.0f} MiB", "memory")
             case _:
                 raise ValueError("no answer")
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise _LostError(f"answered what cannot be read ({error})") from None
     finally:
         if memory is not None:
