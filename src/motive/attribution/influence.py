@@ -85,12 +85,13 @@ def _targets(queries: Store) -> tuple[NDArray[np.float64], list[dict[str, Any]]]
 
 
 def _parts(pool: Store, targets: NDArray[np.float64], beside: Sequence[str]) -> Iterator[Part]:
-    """The pool's clips and their influence, in the store's order: this thread reads, others multiply."""
+    """The pool's clips and their influence, in the store's order. One thread reads and some multiply, so that whoever takes
+    the parts has time to write them."""
     empty = True
     with _single_threads() as threads:
         product = threads.submit(fastest_product, targets).result()
         waiting: deque[tuple[pa.Table, Future[NDArray[np.float32]]]] = deque()
-        for table in _usable(pool, [*beside, "feature"]):
+        for table in _ahead(_usable(pool, [*beside, "feature"])):
             empty = False
             waiting.append((table.select(beside), threads.submit(_multiply, pool, table, product)))
             if len(waiting) > 2 * torch.get_num_threads():
@@ -113,6 +114,15 @@ def _usable(store: Store, columns: Sequence[str]) -> Iterator[pa.Table]:
         some = table if pc.all(usable).as_py() else table.filter(usable)
         for first in range(0, len(some), ROWS):
             yield some.slice(first, ROWS)
+
+
+def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Tables, the next of which another thread gets meanwhile."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = reader.submit(next, tables, None)
+            yield table
 
 
 @contextmanager

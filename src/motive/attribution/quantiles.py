@@ -30,13 +30,15 @@ class Counts:
 
     def add(self, query: int, scores: NDArray[np.float32]) -> None:
         """Count scores [n] of a query."""
-        keys = sortable(scores)
         if self.inside is None:
-            self.counts[query] += np.bincount(keys >> 16, minlength=BINS)
+            self.counts[query] += np.bincount(sortable(scores) >> 16, minlength=BINS)
             return
-        upper = keys >> 16
-        for b, bin_ in enumerate(self.inside[query]):
-            np.add.at(self.counts[query, b], keys[upper == bin_] & 0xFFFF, 1)
+        bins = self.inside[query].astype(np.uint32)
+        ends = from_sortable(bins << np.uint32(16)), from_sortable(bins << np.uint32(16) | np.uint32(0xFFFF))
+        for counts, bin_, low, high in zip(self.counts[query], bins, *ends, strict=True):
+            # Few scores lie in a bin, whose ends are numbers too, or beyond infinity none; zero lies at the ends of two.
+            keys = sortable(scores[~((scores < low) | (scores > high))])
+            np.add.at(counts, keys[keys >> 16 == bin_] & 0xFFFF, 1)
 
     def __add__(self, other: "Counts") -> "Counts":
         """Of two parts of the scores together."""

@@ -69,9 +69,13 @@ class Facts:
 
 @dataclass(frozen=True)
 class Scores:
-    """Influence of the pool's clips on the queries, as `write_scores` has written it to a file, or to memory."""
+    """Influence of the pool's clips on the queries, as `write_scores` has written it to a file, or to memory.
 
-    source: Path | pa.Buffer
+    The file is held open: scores stay what they are when others take their place.
+    """
+
+    name: str
+    source: pa.NativeFile
     facts: Facts
     layout: pq.FileMetaData
 
@@ -140,12 +144,11 @@ class Scores:
         return [0, *np.cumsum(sizes)[:-1].tolist()]
 
     def _open(self) -> pq.ParquetFile:
-        source = self.source if isinstance(self.source, Path) else pa.BufferReader(self.source)
-        with _damage(self.source):
-            return pq.ParquetFile(source, metadata=self.layout, pre_buffer=False)
+        with _damage(self.name):
+            return pq.ParquetFile(self.source, metadata=self.layout, pre_buffer=False)
 
     def _read(self, file: pq.ParquetFile, block: int, columns: Sequence[str]) -> pa.Table:
-        with _damage(self.source):
+        with _damage(self.name):
             # A name is also taken for the beginning of another one that goes on after a dot, so some may come unasked.
             return file.read_row_group(block, list(columns), use_threads=False).select(list(columns))
 
@@ -154,14 +157,14 @@ def load_scores(file: Path) -> Scores:
     """The scores that `write_scores` wrote; raises StoreError if there are none, or they are damaged."""
     if not file.exists():
         raise StoreError(f"{file}: no scores here; run `motive score` first")
-    return _scores(file)
+    return _scores(str(file), pa.OSFile(str(file)))
 
 
 def scores_of(influence: NDArray[np.floating], clips: pa.Table, facts: Facts) -> Scores:
     """Scores in memory, of influence [N, Q] and N clips."""
     sink = pa.BufferOutputStream()
     write_scores(sink, facts, clips.schema, [(clips, influence.astype(np.float32).T)])
-    return _scores(sink.getvalue())
+    return _scores("scores in memory", pa.BufferReader(sink.getvalue()))
 
 
 def write_scores(sink: Any, facts: Facts, clips: pa.Schema, parts: Iterable[Part]) -> None:
@@ -193,16 +196,16 @@ def _together(parts: Sequence[Part]) -> Part:
     return pa.concat_tables(tables), np.concatenate(arrays, axis=1)
 
 
-def _scores(source: Path | pa.Buffer) -> Scores:
-    with _damage(source):
-        layout = pq.read_metadata(source if isinstance(source, Path) else pa.BufferReader(source))
+def _scores(name: str, source: pa.NativeFile) -> Scores:
+    with _damage(name):
+        layout = pq.read_metadata(source)
         facts = Facts(**json.loads(layout.metadata[FACTS.encode()]))
-    return Scores(source, facts, layout)
+    return Scores(name, source, facts, layout)
 
 
 @contextmanager
-def _damage(source: Path | pa.Buffer) -> Iterator[None]:
+def _damage(name: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{source}: damaged ({error}); run `motive score` again") from error
+        raise StoreError(f"{name}: damaged ({error}); run `motive score` again") from error

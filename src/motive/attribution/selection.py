@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -71,10 +72,11 @@ def quantiles(scores: Scores, share: float) -> NDArray[np.float64]:
         ends = order_statistics(places, _counted(scores, some, Counts.of(len(some), places.bins)))
         return between(ends[:, 0], ends[:, 1], weight)
 
-    together = min(TOGETHER, -(-len(names) // WORKERS))
+    # As many groups a thread for every thread.
+    groups = -(-len(names) // (TOGETHER * WORKERS)) * WORKERS
+    starts = sorted({len(names) * n // groups for n in range(groups + 1)})
     with ThreadPoolExecutor(WORKERS) as threads:
-        groups = (names[first : first + together] for first in range(0, len(names), together))
-        return np.concatenate(list(threads.map(of, groups)))
+        return np.concatenate(list(threads.map(of, (names[a:b] for a, b in pairwise(starts)))))
 
 
 def best_first(
