@@ -222,6 +222,7 @@ def test_a_part_of_a_file_is_never_more_than_was_asked_for(site, behaviour) -> N
     site.tricks["/x"] = behaviour
     got = b"".join(remote.read(f"{site.address}/x", SMALL, 10, 3 << 18))
     assert len(got) == 3 << 18
+    assert b"".join(remote.read(f"{site.address}/x", SMALL, 10, 0)) == b""
 
 
 def test_a_compressed_answer_is_not_unpacked(site) -> None:

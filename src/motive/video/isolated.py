@@ -27,6 +27,8 @@ MEMORY = 8 << 30
 PATIENCE = 600.0
 """Seconds after which a process that has said nothing is given up."""
 
+PLAIN = (str, int, float, bool, list, dict)
+
 CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from motive.video.isolated import serve; serve()"
 
 _lock = threading.Lock()
@@ -80,7 +82,7 @@ def row_of(entry: list[Any]) -> Row:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return []  # no text, and nothing that could be taken for one
-    return value if isinstance(value, str | int | float | bool | list | dict) else str(value)
+    return value if isinstance(value, PLAIN) else str(value)
 
 
 def serve() -> None:

@@ -46,6 +46,8 @@ def read(address: str, limits: Limits, offset: int = 0, size: int | None = None)
     cannot be had within `limits`."""
     if size is not None and size > limits.max_bytes:
         raise ClipError(too_large(size, limits))
+    if size == 0:
+        return
     deadline = time.monotonic() + limits.seconds
     left = limits.max_bytes if size is None else size
     with _failures(address, limits), _opened(address, limits, offset, size) as file:

@@ -124,21 +124,20 @@ def _rows(batches: Iterator[pa.RecordBatch], name: str, source_of: SourceOf, med
     first = text = 0
     for batch in batches:
         plain = [column for column in batch.schema.names if column != media]
-        text += sum(_spelled(batch.column(column)) for column in plain)
+        spelled = sum(_spelled(batch.column(column)) for column in plain)
+        text += spelled
         if text > TEXT_LIMIT:
             raise ManifestError(f"its text is more than {TEXT_LIMIT:,} bytes without its videos")
         if first + batch.num_rows > ROW_LIMIT:
             raise ManifestError(f"has more than {ROW_LIMIT:,} rows")
         columns = [_python(batch.column(column)) for column in plain]
-        for place in range(batch.num_rows):
-            row = {column: values[place] for column, values in zip(plain, columns, strict=True)}
-            number = first + place
-            where = f"{name} row {number + 1}"
-            said = {column: value for column, value in row.items() if value is not None}
-            if media is None:
-                yield _bounded(Row(where, said))
-            else:
-                yield _bounded(_with_video(Row(where, said), batch.column(media)[place], media, source_of(number, media)))
+        cells = zip(*columns, strict=True) if plain else iter([()] * batch.num_rows)
+        for number, values in enumerate(cells, start=first):
+            said = {column: value for column, value in zip(plain, values, strict=True) if value is not None}
+            row = Row(f"{name} row {number + 1}", said)
+            if media is not None:
+                row = _with_video(row, batch.column(media)[number - first], media, source_of(number, media))
+            yield _bounded(row) if spelled > CELL_LIMIT else row
         first += batch.num_rows
 
 
