@@ -10,6 +10,7 @@ from motive.models.base import VideoModel
 from motive.models.build import SMALL, build_wan
 from motive.models.registry import load_model
 from motive.video.write import write_video
+from tests.browser import browser as browser
 
 torch.set_num_threads(1)
 
