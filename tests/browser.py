@@ -1,8 +1,8 @@
 """A real browser for tests of pages, and what must hold on every page.
 
-MOTIVE_BROWSER names the program: a Chromium or Chrome that plays H.264, which Playwright's own builds do not. Without it one is
-looked for on the PATH, and tests that need it are skipped if there is none. Where MOTIVE_BROWSER is set, as in CI, its absence
-is a failure.
+MOTIVE_BROWSER names the program, a Chromium or Chrome that plays H.264. Without it one is looked for on the PATH and where
+`playwright install chromium` puts it, and tests that need it are skipped if there is none. Where MOTIVE_BROWSER is set, as in
+CI, they fail instead.
 """
 
 import os
@@ -23,14 +23,17 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     wanted = os.environ.get("MOTIVE_BROWSER")
-    program = wanted or next(filter(None, map(shutil.which, KNOWN)), None)
-    if program is None:
-        pytest.skip("no Chromium or Chrome on the PATH: install one, or name it in MOTIVE_BROWSER")
-    if not Path(program).is_file():
-        pytest.fail(f"MOTIVE_BROWSER={program}: no such program")
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    give_up = pytest.fail if wanted else pytest.skip
     with sync_playwright() as playwright:
+        program = wanted or next(filter(None, map(shutil.which, KNOWN)), playwright.chromium.executable_path)
+        if not Path(program).is_file():
+            give_up(f"{program}: no such program; install Chromium or Chrome, or name it in MOTIVE_BROWSER")
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         launched = playwright.chromium.launch(executable_path=program, args=arguments)
+        page = launched.new_page()
+        if not page.evaluate("""document.createElement("video").canPlayType('video/mp4; codecs="avc1.640028"')"""):
+            give_up(f"{program}: plays no H.264; name another browser in MOTIVE_BROWSER")
+        page.close()
         yield launched
         launched.close()
 
@@ -57,7 +60,7 @@ def quiet_page(browser, base: str, **options) -> Iterator:
 
 
 def until(page, expression: str, seconds: float = 20) -> None:
-    """Wait until the expression holds on the page; Playwright's own way evaluates text in the page, which its policy forbids."""
+    """Wait until the expression holds on the page. Playwright's own way evaluates text there, which a strict policy forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(expression):
         assert time.monotonic() < end, f"still not true: {expression}"

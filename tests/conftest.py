@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,8 @@ from motive.video.write import write_video
 from tests.browser import browser as browser
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("motive", deadline=None)  # a busy machine makes no statement false
+hypothesis.settings.load_profile("motive")
 
 TINY = SMALL | {"num_attention_heads": 2, "attention_head_dim": 12, "num_layers": 2, "ffn_dim": 32, "text_dim": 16}
 SHARED = Path(__file__).parents[1].parent / "shared"

@@ -42,6 +42,7 @@ def test_no_room_imports_upward() -> None:
         "models": low,
         "gradients": low | {"models.base"},
         "attribution": low | {"config", "video", "motion", "models.base", "gradients"},
+        "evaluation": low | {"video"},
         "report": low | {"config", "video", "motion", "attribution.influence", "attribution.prepare"},
         "config": {"errors", "plain_yaml", "presets"},
         "presets": {"sigmas"},

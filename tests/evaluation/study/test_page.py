@@ -193,7 +193,8 @@ def test_both_videos_start_and_begin_again_together_and_replay(site, browser) ->
     with quiet_page(browser, base) as page:
         page.add_init_script("""
             window.starts = [];
-            document.addEventListener("playing", (event) => starts.push([event.target.getAttribute("aria-label"), performance.now()]), true);
+            const started = (event) => starts.push([event.target.getAttribute("aria-label"), performance.now()]);
+            document.addEventListener("playing", started, true);
         """)
         sign_in(page, base, "anna")
         until(page, "starts.length >= 6")

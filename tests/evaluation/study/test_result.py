@@ -96,7 +96,7 @@ def test_a_study_without_checks_counts_every_rater() -> None:
 VOTERS = st.dictionaries(st.sampled_from("abcde"), st.text("12=.", min_size=6, max_size=6), min_size=1)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(VOTERS, st.randoms(use_true_random=False))
 def test_the_order_of_votes_changes_nothing(voters, random) -> None:
     study = plain_study(("a", "b", "c"), prompts=3, checks=CHECKS[:2])

@@ -37,7 +37,7 @@ def test_a_rater_with_fewer_pairs_gets_the_comparisons_alike(rater, prompts, per
     assert len(sheet(study, rater)) == study.sheet_size == min(per_rater, 3 * prompts) + 3
     each = Counter(pair.videos[1].arm for pair in shown)
     assert len({pair.id for pair in shown}) == len(shown)
-    assert max(each.values()) - min((each[arm] for arm in "bcd")) <= 1
+    assert max(each.values()) - min(each[arm] for arm in "bcd") <= 1
 
 
 def test_order_and_sides_follow_from_seed_and_name_alone() -> None:

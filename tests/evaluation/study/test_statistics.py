@@ -125,7 +125,7 @@ def truth(lean: float, by_prompt: float, by_rater: float) -> float:
     return sum(1 + erf((lean - edge) / spread) for edge in (-0.3, 0.3)) / 4
 
 
-def vote_by_vote(counts: np.ndarray, name: str) -> tuple[float, float]:
+def vote_by_vote(counts: np.ndarray) -> tuple[float, float]:
     """The interval of somebody who takes all votes for independent."""
     votes = np.repeat(np.tile([1, 0.5, 0], counts.shape[0] * counts.shape[1]), counts.reshape(-1))
     half = 1.96 * votes.std() / sqrt(len(votes))
@@ -149,7 +149,7 @@ def test_intervals_hold_the_truth_of_simulated_studies(prompts, raters, lean, by
         counts = study(random, prompts, raters, lean, by_prompt, by_rater, asked)
         low, high = np.quantile(resampled_shares(counts, str(n), resamples=400) @ PREFERRED[0], [0.025, 0.975])
         held += low <= right <= high
-        low, high = vote_by_vote(counts, str(n))
+        low, high = vote_by_vote(counts)
         naive += low <= right <= high
     assert held / studies >= least
     if by_prompt:
@@ -175,7 +175,7 @@ COUNTS = st.tuples(st.integers(1, 5), st.integers(1, 4)).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(COUNTS.filter(lambda counts: counts.sum() > 0))
 def test_an_interval_holds_its_share_and_mirrors_with_the_arms(counts) -> None:
     weights = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0.5, 0]])
@@ -190,7 +190,7 @@ def test_an_interval_holds_its_share_and_mirrors_with_the_arms(counts) -> None:
     assert other[3] == pytest.approx((1 - preferred[0], 1 - preferred[2], 1 - preferred[1]))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(COUNTS.filter(lambda counts: counts.sum() > 0))
 def test_twice_the_same_votes_are_no_more_evidence(counts) -> None:
     twice, once = (intervals(times * counts, PREFERRED, "x")[0] for times in (2, 1))
