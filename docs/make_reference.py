@@ -17,6 +17,8 @@ from motive.attribution.reading import ClipFacts
 from motive.attribution.scores import write_scores
 from motive.attribution.selection_files import save_selection
 from motive.attribution.store import PLAIN_COLUMNS
+from motive.evaluation.study import samples, votes
+from motive.evaluation.study.result import Agreement, Comparison, RaterResult, Result
 
 HERE = Path(__file__).parent
 
@@ -41,6 +43,13 @@ def reference() -> str:
         _code(inspect.getdoc(write_scores)),
         "### The selection",
         _code(inspect.getdoc(save_selection)),
+        "## A human study",
+        "What `motive study make` reads:",
+        _code(inspect.getdoc(samples)),
+        "The votes, in votes.sqlite:",
+        _code(inspect.getdoc(votes)),
+        "The result, result.json:",
+        *(_code(f"{kind.__name__}: {inspect.getdoc(kind)}") for kind in (Result, Comparison, Agreement, RaterResult)),
         "## Exit codes of the command",
         "0: done, also when single clips failed. 1: a user's error, told in words. 2: a wrong option. 130: interrupted.",
     ]

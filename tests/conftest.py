@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -13,9 +14,12 @@ from motive.models.base import VideoModel
 from motive.models.build import SMALL, build_wan
 from motive.models.registry import load_model
 from motive.video.write import write_video
+from tests.browser import browser as browser
 from tests.object_server import object_server
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("motive", deadline=None)  # a busy machine makes no statement false
+hypothesis.settings.load_profile("motive")
 
 # A shell that starts the tests in the background lets them, and the processes they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

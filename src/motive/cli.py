@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from motive.attribution.selection import UNTRAINED
 from motive.config import Config, load_config
 from motive.errors import MotiveError
+from motive.evaluation.study.commands import app as study_app
 from motive.lab.commands import app as lab_app
 from motive.progress import Progress, Silent, for_terminal
 from motive.store_commands import app as store_app
@@ -257,6 +258,7 @@ def demo(
 
 app.add_typer(lab_app, name="lab")
 app.add_typer(store_app, name="store")
+app.add_typer(study_app, name="study")
 
 
 def main() -> None:

@@ -31,3 +31,7 @@ class ClipError(MotiveError):
 
 class LeftOutError(ClipError):
     """A clip that could be used and that an option leaves out."""
+
+
+class StudyError(MotiveError):
+    """The samples, the votes or the folder of a human study do not fit together."""
