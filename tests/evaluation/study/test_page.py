@@ -309,6 +309,8 @@ def test_a_vote_that_is_not_saved_is_told_and_the_pair_stays(site, browser) -> N
     context.set_offline(True)
     page.keyboard.press("1")
     page.get_by_text("Not saved. The server does not answer.").wait_for()
+    page.wait_for_timeout(2500)  # the videos begin again, and what was told stays
+    assert page.locator("#hint").inner_text().startswith("Not saved.")
     assert shown_videos(page) == sheet(study, "anna")[0].sides
     assert cast(folder, "anna") == {}
     context.set_offline(False)

@@ -96,6 +96,12 @@
     at("hint").classList.toggle("bad", bad);
   }
 
+  // What can be done now, unless something went wrong: that stays until the rater does something about it.
+  function remind() {
+    const ready = at("choices").getAttribute("aria-disabled") === "false";
+    if (!state.saving && !at("hint").classList.contains("bad")) hint(ready ? "" : "Watch both videos to the end.");
+  }
+
   function unanswered() {
     return state.sheet.findIndex((entry) => !(entry.pair in state.votes));
   }
@@ -184,7 +190,7 @@
     if (index !== state.index || !state.playing) return;
     try {
       await Promise.all(videos.map((video) => video.play()));
-      if (index === state.index && !state.saving) hint(marked() ? "" : "Watch both videos to the end.");
+      if (index === state.index) remind();
     } catch (error) {
       if (index === state.index && error.name !== "AbortError") hint("Press Replay to start the videos.");
     }
@@ -204,7 +210,8 @@
     videos.forEach((video, side) => (state.seen[side] ||= video.ended));
     if (!videos.every((video) => video.ended)) return;
     const { index } = state;
-    if (marked() && !state.saving) hint("");
+    marked();
+    remind();
     if (!calm) setTimeout(() => index === state.index && !at("rating").hidden && videos.every((video) => video.ended) && play(), 500);
   }
 

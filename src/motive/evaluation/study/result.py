@@ -118,7 +118,7 @@ def _raters(study: Study, votes: Sequence[Vote], checks_right: float) -> list[Ra
             reason = "answered no attention check"
         elif answers and sum(answers) / len(answers) < checks_right:
             reason = f"{sum(answers)} of {len(answers)} attention checks right"
-        of = len(sheet(study, rater)) - len(study.checks)
+        of = study.sheet_size - len(study.checks)
         found.append(RaterResult(rater, len(own) - len(answers), of, len(answers), sum(answers), reason))
     return found
 
