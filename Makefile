@@ -41,6 +41,7 @@ bench: install
 	$(BIN)/python benchmarks/capture.py --check
 	$(BIN)/python benchmarks/memory.py --check
 	$(BIN)/python benchmarks/frozen.py --check
+	$(BIN)/python benchmarks/preparing.py --check
 	$(BIN)/python benchmarks/writers.py --check
 
 # Other attribution libraries, each in an environment of its own; a round takes a quarter of an hour and more.
