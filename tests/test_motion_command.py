@@ -31,14 +31,16 @@ def test_a_clips_video_and_sheet_are_written(pool_folder, tmp_path) -> None:
     assert sheet.shape == (8 * 48 + 120, 192, 3)
 
 
-def test_the_mask_is_seen_where_the_square_is(pool_folder, tmp_path) -> None:
+@pytest.mark.parametrize("f", [2, 5])
+def test_the_mask_is_seen_where_the_square_is(pool_folder, tmp_path, f) -> None:
     motion(pool_folder / "clip3.mp4", "--out", tmp_path)
-    frame = decode(tmp_path / "clip3.mp4.motion.mp4", Sampling(9, 16, 48, 192)).frames[5].astype(int)
+    frame = decode(tmp_path / "clip3.mp4.motion.mp4", Sampling(9, 16, 48, 192)).frames[f].astype(int)
     plain, flow, tinted = np.split(frame, 3, axis=1)
     orange = (tinted[..., 0] - tinted[..., 2]) - (plain[..., 0] - plain[..., 2])
     # The square is 16 x 16 at 4 + 4 px/frame from the left; what is far from it is still.
-    assert orange[20:28, 26:38].mean() > 40
-    assert flow[20:28, 26:38, 0].mean() > 60
+    inside = np.s_[20:28, 6 + 4 * f : 18 + 4 * f]
+    assert orange[inside].mean() > 40
+    assert flow[inside][..., 0].mean() > 60
     assert orange[:8].mean() < 25
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motive.errors import ClipError, LeftOutError
-from motive.motion.camera import CameraModel, fit_camera
+from motive.motion.camera import Camera, CameraModel, fit_camera
 from motive.motion.cuts import bridge_cuts, find_cuts
 from motive.motion.evidence import evidence
 from motive.motion.trackers import Displacement, Frames, Tracker
@@ -67,10 +67,44 @@ class Motion:
     label: Label
 
 
+@dataclass(frozen=True)
+class Tracked:
+    """displacement: px/frame [F, H, W, 2]. cuts: frames that begin a shot. camera: None where it is kept."""
+
+    displacement: Displacement
+    cuts: list[int]
+    camera: Camera | None
+
+
 def motion_mask(frames: Frames, tracker: Tracker, stride: tuple[int, int, int], options: MaskOptions) -> tuple[Weights, Motion]:
     """Mask float32 [f, h, w] on the latent grid of `stride` (frames, height, width), in [0, 1], and its clip's motion.
 
-    Raises LeftOutError for a static clip that `options` leaves out, ClipError when the displacement is not finite.
+    The tracker's array is used up. Raises LeftOutError for a static clip that `options` leaves out, ClipError as `track` does.
+    """
+    tracked = track(frames, tracker, options)
+    camera = tracked.camera
+    magnitude = _lengths(tracked.displacement)
+    seen = evidence(frames, None if camera is None else camera.displacement)
+    sustained = seen.sustained(magnitude)
+    if options.noise == "drop":
+        seen.drop_unseen(magnitude)
+    elif options.noise == "subtract":
+        np.maximum(magnitude - seen.noise(magnitude), 0, out=magnitude)
+    still = sustained < options.floor
+    label: Label = "camera" if camera is not None and camera.moves else "static" if still else "moving"
+    px, support = (0.0, 0.0) if camera is None else (camera.px, camera.support)
+    motion = Motion(float(magnitude.mean()), float(magnitude.max()), sustained, px, support, len(tracked.cuts), label)
+    if still and options.static == "leave-out":
+        beside = "camera motion" if label == "camera" else "tracker noise"
+        raise LeftOutError(f"static: sustained motion beside {beside} is {sustained:.2f} px/frame, the floor {options.floor:g}")
+    weight = np.ones_like(magnitude) if still else _weight(magnitude, options)
+    return to_latent_grid(weight, stride, options.pooling), motion
+
+
+def track(frames: Frames, tracker: Tracker, options: MaskOptions) -> Tracked:
+    """What `tracker` sees in `frames`, cuts bridged and the camera removed where `options` say so, in the tracker's own array.
+
+    Raises ClipError when it is not finite, or of another shape than a Tracker's.
     """
     displacement = np.require(tracker(frames), np.float32, ["C", "W"])
     if displacement.shape != (*frames.shape[:3], 2):
@@ -83,22 +117,7 @@ def motion_mask(frames: Frames, tracker: Tracker, stride: tuple[int, int, int], 
     camera = None if options.camera == "keep" else fit_camera(frames, displacement, options.camera)
     if camera is not None:
         displacement -= camera.displacement
-    magnitude = _lengths(displacement)
-    seen = evidence(frames, None if camera is None else camera.displacement)
-    sustained = seen.sustained(magnitude)
-    if options.noise == "drop":
-        seen.drop_unseen(magnitude)
-    elif options.noise == "subtract":
-        np.maximum(magnitude - seen.noise(magnitude), 0, out=magnitude)
-    still = sustained < options.floor
-    label: Label = "camera" if camera is not None and camera.moves else "static" if still else "moving"
-    px, support = (0.0, 0.0) if camera is None else (camera.px, camera.support)
-    motion = Motion(float(magnitude.mean()), float(magnitude.max()), sustained, px, support, len(cuts), label)
-    if still and options.static == "leave-out":
-        beside = "camera motion" if label == "camera" else "tracker noise"
-        raise LeftOutError(f"static: sustained motion beside {beside} is {sustained:.2f} px/frame, the floor {options.floor:g}")
-    weight = np.ones_like(magnitude) if still else _weight(magnitude, options)
-    return to_latent_grid(weight, stride, options.pooling), motion
+    return Tracked(displacement, cuts, camera)
 
 
 def _weight(magnitude: Weights, options: MaskOptions) -> Weights:

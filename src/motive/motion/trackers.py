@@ -17,7 +17,7 @@ Tracker = Callable[[Frames], Displacement]
 """uint8 RGB [F, H, W, 3] -> float32 [F, H, W, 2], (dx, dy) in px/frame.
 
 Row f is how far what pixel (y, x) of frame f shows has moved since frame f - 1, on frame f's own grid; frame 0 takes
-frame 1's (METHOD.md 2.2).
+frame 1's (METHOD.md 2.2). The array is the caller's from then on, who may change it.
 """
 
 

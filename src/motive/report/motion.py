@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from motive.attribution.prepare import clip_tracker, mask_options
 from motive.config import Config
 from motive.files import write_atomic
-from motive.motion.mask import Motion, motion_mask
+from motive.motion.mask import Motion, motion_mask, track
 from motive.motion.trackers import Displacement, Frames
 from motive.video.decode import Sampling, decode
 from motive.video.write import write_video
@@ -46,9 +46,10 @@ def show_motion(clip: Path, config: Config, folder: Path) -> Seen:
     video = config.video
     sampling = Sampling(video.frames, video.fps, video.height, video.width, video.place, video.max_pixels)
     frames = decode(clip, sampling).frames
-    displacement = clip_tracker(config, "cpu")(frames)
-    # Cuts and camera are taken out of the displacement in place: what is shown is what the mask is made of.
-    mask, motion = motion_mask(frames, lambda _: displacement, STRIDE, mask_options(config.motion))
+    seen, options = clip_tracker(config, "cpu")(frames), mask_options(config.motion)
+    mask, motion = motion_mask(frames, lambda _: seen.copy(), STRIDE, options)
+    # What the mask is made of: without cuts and camera.
+    displacement = track(frames, lambda _: seen, options).displacement
     speed = np.linalg.norm(displacement, axis=-1)
     full = max(float(np.quantile(speed, 0.999)), 1e-3)
     panels = [
