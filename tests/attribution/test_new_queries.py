@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 
-from motive.attribution import features, prepare
+from motive.attribution import features, reading
 from motive.attribution.store import Store
 from motive.config import load_config
 from motive.verbs import index, score
@@ -17,7 +17,7 @@ def test_a_new_query_costs_one_gradient_and_one_scan_and_changes_no_other_score(
 ) -> None:
     queries = tmp_path / "queries"
     shutil.copytree(query_folder, queries)
-    config = load_config(None, settings(pool_folder, queries, tiny_wan, tmp_path / "run"))
+    config = load_config(None, settings(pool_folder, queries, tiny_wan, tmp_path / "run", "engine.decoders=0"))
     index(config)
     before = score(config)
     shards = {path.name: path.read_bytes() for path in (config.out / "pool" / "shards").iterdir()}
@@ -25,7 +25,7 @@ def test_a_new_query_costs_one_gradient_and_one_scan_and_changes_no_other_score(
     (queries / "new.txt").write_text("a square moves\n")
 
     decoded, projected, scanned = [], [], []
-    decode, project_gradient, tables = prepare.decode, features.project_gradient, Store.tables
+    decode, project_gradient, tables = reading.decode, features.project_gradient, Store.tables
 
     def counting_decode(path, *more):
         decoded.append(path.name)
@@ -40,7 +40,7 @@ def test_a_new_query_costs_one_gradient_and_one_scan_and_changes_no_other_score(
             scanned.append(store.folder)
         return tables(store, columns)
 
-    monkeypatch.setattr(prepare, "decode", counting_decode)
+    monkeypatch.setattr(reading, "decode", counting_decode)
     monkeypatch.setattr(features, "project_gradient", counting_gradient)
     monkeypatch.setattr(Store, "tables", counting_tables)
     index(config)
