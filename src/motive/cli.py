@@ -10,13 +10,11 @@ import typer
 from typer.core import TyperGroup
 
 from motive.attribution.selection import UNTRAINED
-from motive.config import Config, load_config
+from motive.command_line import AsJson, Settings, Source, print_result, progress_for, read_config, safe
 from motive.errors import MotiveError
 from motive.evaluation.study.commands import app as study_app
 from motive.lab.commands import app as lab_app
-from motive.progress import Progress, Silent, for_terminal
 from motive.store_commands import app as store_app
-from motive.text import printable
 
 if TYPE_CHECKING:
     from motive.verbs import Indexed
@@ -29,13 +27,13 @@ class Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except MotiveError as error:
-            print(f"motive: {_safe(str(error))}", file=sys.stderr)
+            print(f"motive: {safe(str(error))}", file=sys.stderr)
             raise typer.Exit(1) from None
         except (OSError, MemoryError, RuntimeError) as error:
             # torch tells a lack of memory by a RuntimeError; any other one is a defect of ours, shown whole.
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise
-            print(f"motive: {_safe(str(error))}", file=sys.stderr)
+            print(f"motive: {safe(str(error))}", file=sys.stderr)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             print("motive: interrupted; the same command goes on from here", file=sys.stderr)
@@ -50,9 +48,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Source = Annotated[Path | None, typer.Argument(help="A YAML configuration, or the folder of an earlier run.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: section.key=value. Repeatable.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs, and no progress.")]
 Pool = Annotated[str | None, typer.Option(help="Clips to choose from: a folder of videos or a manifest.")]
 Queries = Annotated[str | None, typer.Option(help="Clips that show the wanted motion, likewise.")]
 Model = Annotated[str | None, typer.Option(help="A diffusers pipeline folder or hub id.")]
@@ -75,10 +70,10 @@ def run(
     """Everything: index, score, select, export, show. The same command again goes on from where it stopped."""
     from motive import verbs
 
-    config = _config(source, settings, pool=pool, queries=queries, model=model, out=out, no_cache=no_cache)
-    done = verbs.run(config, _progress(as_json))
+    config = read_config(source, settings, pool=pool, queries=queries, model=model, out=out, no_cache=no_cache)
+    done = verbs.run(config, progress_for(as_json))
     shown = verbs.show(config)
-    _print(
+    print_result(
         as_json, asdict(done) | asdict(shown), [*_counts(done), "", shown.text, "", f"for trainers: {config.out / 'export'}"]
     )
 
@@ -96,11 +91,11 @@ def prepare(
     """The first half of index, which needs no denoiser: decode, track motion, encode."""
     from motive import verbs
 
-    config = _config(source, settings, pool=pool, queries=queries, model=model, out=out)
-    failed = verbs.prepare(config, _progress(as_json))
+    config = read_config(source, settings, pool=pool, queries=queries, model=model, out=out)
+    failed = verbs.prepare(config, progress_for(as_json))
     folder = config.out / "prepared"
     lines = [f"prepared in {folder}", *(f"  not {line}" for line in failed)]
-    _print(as_json, {"folder": str(folder), "failed": failed}, lines)
+    print_result(as_json, {"folder": str(folder), "failed": failed}, lines)
 
 
 @app.command()
@@ -118,9 +113,9 @@ def index(
     """Prepare and attribute every clip of the pool and every query; what is done is not done again."""
     from motive import verbs
 
-    config = _config(source, settings, pool=pool, queries=queries, model=model, out=out, no_cache=no_cache)
-    done = verbs.index(config, _progress(as_json), retry_failed)
-    _print(as_json, asdict(done), _counts(done))
+    config = read_config(source, settings, pool=pool, queries=queries, model=model, out=out, no_cache=no_cache)
+    done = verbs.index(config, progress_for(as_json), retry_failed)
+    print_result(as_json, asdict(done), _counts(done))
 
 
 @app.command()
@@ -128,14 +123,14 @@ def score(source: Source = None, settings: Settings = None, as_json: AsJson = Fa
     """Influence of every indexed pool clip on every query, to scores.parquet."""
     from motive import verbs
 
-    config = _config(source, settings)
+    config = read_config(source, settings)
     scores = verbs.score(config)
     clips, queries = len(scores), len(scores.queries)
     file = config.out / "scores.parquet"
     facts = {"clips": clips, "queries": queries, "error_bar": scores.error_bar, "trained": scores.trained, "file": str(file)}
     within = "" if scores.error_bar is None else f", each to about +-{scores.error_bar:.3f}"
     line = f"scored {clips} clips against {queries} queries{within}: {file}"
-    _print(as_json, facts, [line, *([] if scores.trained else [UNTRAINED])])
+    print_result(as_json, facts, [line, *([] if scores.trained else [UNTRAINED])])
 
 
 @app.command()
@@ -143,10 +138,10 @@ def select(source: Source = None, settings: Settings = None, as_json: AsJson = F
     """Vote, rank, and keep the best share, to selection.jsonl and its companions."""
     from motive import verbs
 
-    config = _config(source, settings)
+    config = read_config(source, settings)
     verbs.select(config)
     shown = verbs.show(config)
-    _print(as_json, asdict(shown), [shown.text])
+    print_result(as_json, asdict(shown), [shown.text])
 
 
 @app.command()
@@ -154,10 +149,10 @@ def export(source: Source = None, settings: Settings = None, as_json: AsJson = F
     """Write the selection in the formats that trainers read, to export/."""
     from motive import verbs
 
-    config = _config(source, settings)
-    failed = verbs.export(config, _progress(as_json))
+    config = read_config(source, settings)
+    failed = verbs.export(config, progress_for(as_json))
     folder = config.out / "export"
-    _print(as_json, {"folder": str(folder), "failed": failed}, [f"exported to {folder}", *(f"  not {f}" for f in failed)])
+    print_result(as_json, {"folder": str(folder), "failed": failed}, [f"exported to {folder}", *(f"  not {f}" for f in failed)])
 
 
 @app.command()
@@ -172,7 +167,7 @@ def show(
     from motive import verbs
     from motive.report.sheet import write_query_sheet, write_sheet
 
-    config = _config(source, settings)
+    config = read_config(source, settings)
     shown = verbs.show(config)
     lines = [shown.text, *(f"not scored: {line}" for line in shown.not_scored)]
     if sheet is not None:
@@ -181,7 +176,7 @@ def show(
         else:
             write_query_sheet(config, query, sheet)
         lines.append(f"contact sheet: {sheet}")
-    _print(as_json, asdict(shown), lines)
+    print_result(as_json, asdict(shown), lines)
 
 
 @app.command()
@@ -197,11 +192,11 @@ def motion(
 
     # A run's other settings do not matter here, but a configuration has them.
     rest = [] if source else [f"{key}=." for key in ("pool", "queries", "model.path", "out")]
-    config = _config(source, [*rest, *(settings or [])])
+    config = read_config(source, [*rest, *(settings or [])])
     seen = show_motion(clip, config, out)
     moved = asdict(seen.motion)
     lines = [f"{seen.video}", f"{seen.sheet}", "; ".join(f"{name} {_short(value)}" for name, value in moved.items())]
-    _print(as_json, {"video": str(seen.video), "sheet": str(seen.sheet)} | moved, lines)
+    print_result(as_json, {"video": str(seen.video), "sheet": str(seen.sheet)} | moved, lines)
 
 
 @app.command()
@@ -247,13 +242,13 @@ def demo(
 
     few = max(1, clips // 2)
     spec = SuiteSpec("demo", 0, clips, 1, static_clips=few, camera_clips=few, cartoon_clips=few)
-    done = run_demo(folder.resolve(), spec, _progress(as_json))
+    done = run_demo(folder.resolve(), spec, progress_for(as_json))
     shown = verbs.show(done.config)
     lines = [*_counts(done.indexed), "", shown.text, "", "Clips with the query's motion in the best tenth of the pool:", ""]
     lines += [f"{row[0]:24} {row[1]:20} {row[2]:20} {row[3]}" for row in done.table]
     lines += ["", f"contact sheet of one query: {done.sheet}", f"for trainers: {done.config.out / 'export'}"]
     facts = {"table": done.table, "sheet": str(done.sheet)}
-    _print(as_json, asdict(done.indexed) | asdict(shown) | facts, lines)
+    print_result(as_json, asdict(done.indexed) | asdict(shown) | facts, lines)
 
 
 app.add_typer(lab_app, name="lab")
@@ -266,20 +261,6 @@ def main() -> None:
     app()
 
 
-def _config(source: Path | None, settings: list[str] | None, no_cache: bool = False, **shortcuts: str | None) -> Config:
-    keys = {"pool": "pool", "queries": "queries", "model": "model.path", "out": "out"}
-    given = [f"{keys[name]}={json.dumps(value, ensure_ascii=False)}" for name, value in shortcuts.items() if value is not None]
-    return load_config(source, [*given, *(["store.cache=false"] if no_cache else []), *(settings or [])])
-
-
-def _progress(as_json: bool) -> Progress:
-    return Silent() if as_json else for_terminal()
-
-
-def _print(as_json: bool, facts: dict[str, Any], lines: list[str]) -> None:
-    print(json.dumps(facts) if as_json else "\n".join(_safe(line) for line in lines))
-
-
 def _counts(done: "Indexed") -> list[str]:
     lines = [f"{done.pool} clips and {done.queries} queries attributed"]
     for title, reasons in (("failed", done.failed), ("left out", done.left_out)):
@@ -290,7 +271,3 @@ def _counts(done: "Indexed") -> list[str]:
 
 def _short(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-
-def _safe(text: str) -> str:
-    return "\n".join(printable(line) for line in text.split("\n"))

@@ -6,20 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from motive.complaints import complaints
 from motive.errors import ConfigError
 from motive.overrides import apply_settings, expand_preset, resolve_paths
 from motive.places import as_place
 from motive.plain_yaml import read_yaml
+from motive.section import Fraction, Section
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 PlaceOf = Annotated[Path | str, BeforeValidator(as_place)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -162,11 +158,11 @@ class StageSection(Section):
 
     share: Fraction
     """Share of the pool that goes on from here, the best by this stage's scores."""
-    video: dict[str, Any] = {}
+    video: dict[str, Any] = Field({})
     """What of `video` is different here, such as fewer frames or a smaller size."""
-    motion: dict[str, Any] = {}
+    motion: dict[str, Any] = Field({})
     """What of `motion` is, such as a faster tracker."""
-    gradients: dict[str, Any] = {}
+    gradients: dict[str, Any] = Field({})
     """What of `gradients` is, such as fewer draws, or "last:10 blocks"."""
 
 
@@ -211,7 +207,7 @@ class Config(Section):
     root: Annotated[Path | str | None, BeforeValidator(as_place)] = None
     """The folder or address that all clips must lie under; by default each manifest's own. https:// alone allows any such
     address."""
-    columns: dict[Literal["video", "caption", "id", "sha256"], str] = {}
+    columns: dict[Literal["video", "caption", "id", "sha256"], str] = Field({})
     """Names of manifest columns that Motive would not guess."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Everything random follows from it."""

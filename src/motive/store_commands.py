@@ -1,14 +1,12 @@
 """`motive store ...`: the store's part of the command line."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from motive.progress import Progress, Silent, for_terminal
-from motive.text import printable
+from motive.command_line import AsJson, print_result, progress_for
 
 app = typer.Typer(
     help="Look after feature stores: check, compact, keep a snapshot, compare, export.",
@@ -21,7 +19,6 @@ Source = Annotated[str, typer.Argument(help="A run's folder or YAML, or a store 
 Which = Annotated[Literal["pool", "queries"] | None, typer.Option(help="Of a run, only this store; by default both.")]
 Pool = Annotated[Literal["pool", "queries"], typer.Option("--which", help="Of a run, which of its stores.")]
 Snapshot = Annotated[str | None, typer.Option(help="Its clips as this snapshot has them, instead of the current ones.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs, and no progress.")]
 
 
 @app.command()
@@ -39,7 +36,7 @@ def verify(
 
     facts, lines, bad = {}, [], False
     for store in find_stores(source, which):
-        found = upkeep.verify(store, _progress(as_json))
+        found = upkeep.verify(store, progress_for(as_json))
         facts[str(store.folder)] = asdict(found)
         attributed = ", ".join(f"{count} {status}" for status, count in sorted(found.statuses.items())) or "none made"
         lines.append(f"{store.folder}: {found.shards} shards with {found.rows} rows")
@@ -49,7 +46,7 @@ def verify(
             upkeep.remove_damaged(store, found.damaged)
             lines += [f"  removed {len(found.damaged)} files; `motive index` makes them again"] if found.damaged else []
         bad = bad or bool(found.damaged)
-    _print(as_json, facts, lines)
+    print_result(as_json, facts, lines)
     raise typer.Exit(1 if bad and not remove_damaged else 0)
 
 
@@ -66,10 +63,10 @@ def compact(
 
     facts, lines = {}, []
     for store in find_stores(source, which):
-        done = upkeep.compact(store, rows, _progress(as_json))
+        done = upkeep.compact(store, rows, progress_for(as_json))
         facts[str(store.folder)] = asdict(done)
         lines.append(f"{store.folder}: {done.before} shards, now {done.after}")
-    _print(as_json, facts, lines)
+    print_result(as_json, facts, lines)
 
 
 @app.command()
@@ -83,8 +80,8 @@ def snapshot(
     from motive.attribution.run_stores import find_stores
     from motive.attribution.snapshots import take_snapshot
 
-    facts = {str(store.folder): take_snapshot(store, name, _progress(as_json)) for store in find_stores(source, which)}
-    _print(as_json, facts, [f"{folder}: snapshot {name} of {count} clips" for folder, count in facts.items()])
+    facts = {str(store.folder): take_snapshot(store, name, progress_for(as_json)) for store in find_stores(source, which)}
+    print_result(as_json, facts, [f"{folder}: snapshot {name} of {count} clips" for folder, count in facts.items()])
 
 
 @app.command()
@@ -102,7 +99,7 @@ def diff(
 
     ((one,), (other,)) = (find_stores(here, which, snapshot), find_stores(there, which, other_snapshot))
     found = compare(one, other)
-    _print(as_json, asdict(found), describe_difference(found))
+    print_result(as_json, asdict(found), describe_difference(found))
 
 
 @app.command()
@@ -119,13 +116,5 @@ def export(
     from motive.attribution.vectors import export_vectors
 
     (store,) = find_stores(source, which, snapshot)
-    count = export_vectors(store, target, form, _progress(as_json))
-    _print(as_json, {"target": str(target), "clips": count}, [f"{target}: features of {count} clips"])
-
-
-def _progress(as_json: bool) -> Progress:
-    return Silent() if as_json else for_terminal()
-
-
-def _print(as_json: bool, facts: dict[str, Any], lines: list[str]) -> None:
-    print(json.dumps(facts) if as_json else "\n".join(printable(line) for line in lines))
+    count = export_vectors(store, target, form, progress_for(as_json))
+    print_result(as_json, {"target": str(target), "clips": count}, [f"{target}: features of {count} clips"])

@@ -17,12 +17,10 @@ With `cascade` the pool's store holds the shortlist alone, and beside these are
 
 import math
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from motive.attribution.cascade import load_shortlist, save_shortlist, shortlist
 from motive.attribution.exports import export as write_exports
@@ -44,14 +42,17 @@ from motive.attribution.run_stores import open_store, store_place
 from motive.attribution.scores import Scores, load_scores
 from motive.attribution.selection import Selection
 from motive.attribution.selection import select as choose
-from motive.attribution.selection_files import SHOWN, save_selection
-from motive.attribution.store import Row, Shard, Store
+from motive.attribution.selection_files import save_selection
+from motive.attribution.store import Shard, Store
 from motive.config import Config, differences, dump_config, stage_config
 from motive.errors import ClipError, ConfigError, StoreError
-from motive.files import each_json, new_file, write_atomic
+from motive.files import new_file, write_atomic
 from motive.gradients.parameters import fitting_names
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
+from motive.outcome import Shown as Shown
+from motive.outcome import each_once, reasons
+from motive.outcome import show as show
 from motive.places import Place
 from motive.progress import Progress, Silent
 from motive.video.table import Clip, ClipTable
@@ -67,18 +68,6 @@ class Indexed:
     failed: list[str]
     left_out: list[str]
     notes: list[str]
-    trained: bool
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A run's outcome: its description in Markdown, the first 1,000 entries of selection.jsonl and of harmful.jsonl, `name:
-    reason` of every clip without a score, and whether the model is trained."""
-
-    text: str
-    kept: list[dict[str, Any]]
-    harmful: list[dict[str, Any]]
-    not_scored: list[str]
     trained: bool
 
 
@@ -126,14 +115,10 @@ def index(config: Config, progress: Progress | None = None, retry_failed: bool =
     done = _index(config, tables, progress, retry_failed, config.out)
     return replace(
         done,
-        failed=_each_once(line for stage in (*before, done) for line in stage.failed),
-        left_out=_each_once(line for stage in (*before, done) for line in stage.left_out),
-        notes=_each_once(line for stage in (*before, done) for line in stage.notes),
+        failed=each_once(line for stage in (*before, done) for line in stage.failed),
+        left_out=each_once(line for stage in (*before, done) for line in stage.left_out),
+        notes=each_once(line for stage in (*before, done) for line in stage.notes),
     )
-
-
-def _each_once(lines: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(lines))
 
 
 def _index(config: Config, tables: dict[str, ClipTable], progress: Progress, retry_failed: bool, prepared_in: Path) -> Indexed:
@@ -197,29 +182,6 @@ def export(config: Config, progress: Progress | None = None) -> list[str]:
         raise StoreError("clips can only be exported as they were attributed:\n" + "\n".join(f"  {c}" for c in changed))
     chosen = config.out / "selection.jsonl"
     return write_exports(chosen, config.out / "export", config.export, config.video, progress or Silent(), fetch_limits(config))
-
-
-def show(config: Config) -> Shown:
-    """What a run chose, from its files alone; raises StoreError if it has not come that far."""
-    description = config.out / "selection.md"
-    if not description.exists():
-        raise StoreError(f"{config.out}: no selection here; run `motive select` first")
-    return Shown(
-        text=description.read_text(encoding="utf-8").rstrip("\n"),
-        kept=list(islice(each_json(config.out / "selection.jsonl"), SHOWN)),
-        harmful=list(islice(each_json(config.out / "harmful.jsonl"), SHOWN)),
-        not_scored=_each_once(line for stage in _stages(config) for which in WHICH for line in _not_scored(stage, which)),
-        trained=load_scores(config.out / "scores.parquet").trained,
-    )
-
-
-def _stages(config: Config) -> list[Config]:
-    """The configurations of a run's stages, the coarse ones first."""
-    return [*(stage_config(config, number) for number in range(1, len(config.cascade) + 1)), config]
-
-
-def _not_scored(config: Config, which: str) -> list[str]:
-    return _reasons(open_store(config, which).rows(), "failed", "left-out")
 
 
 def run(config: Config, progress: Progress | None = None) -> Indexed:
@@ -345,9 +307,5 @@ def _summary(work: _Work) -> Indexed:
     if cut := [row["name"] for row in everything if row["cuts"]]:
         notes.append(f"{len(cut)} clips contain hard cuts: {', '.join(cut[:5])}")
     usable = {which: sum(row["status"] == "ok" for row in part) for which, part in rows.items()}
-    failed, left_out = _reasons(everything, "failed"), _reasons(everything, "left-out")
+    failed, left_out = reasons(everything, "failed"), reasons(everything, "left-out")
     return Indexed(usable["pool"], usable["queries"], failed, left_out, notes, work.model.trained)
-
-
-def _reasons(rows: list[Row], *statuses: str) -> list[str]:
-    return [f"{row['name'] or row['id']}: {row['reason']}" for row in rows if row["status"] in statuses]
