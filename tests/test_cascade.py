@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from motive.attribution.cascade import Shortlist, load_shortlist, save_shortlist, shortlist
+from motive.attribution.making import Maker
 from motive.attribution.scores import Facts, Scores, load_scores, scores_of
 from motive.config import dump_config, load_config, stage_config
 from motive.errors import ConfigError, StoreError
@@ -78,18 +79,16 @@ def test_a_cascade_goes_on_where_it_stopped_and_ends_the_same(
         load_config(None, settings(pool_folder, query_folder, tiny_wan, tmp_path / name, CHEAP)) for name in ("a", "b")
     )
     run(whole)
-    from motive import verbs
+    plain, calls = Maker.do, []
 
-    plain, calls = verbs.fill_store, []
-
-    def fill_twice(*arguments) -> None:
-        calls.append(arguments)
-        if len(calls) > 2:
+    def do_twice(self, task) -> None:
+        calls.append(task)
+        if len(calls) > 4:  # after captions and two stores of the first stage, and one store of the last
             raise KeyboardInterrupt
-        plain(*arguments)
+        plain(self, task)
 
     with monkeypatch.context() as patch:
-        patch.setattr(verbs, "fill_store", fill_twice)
+        patch.setattr(Maker, "do", do_twice)
         with pytest.raises(KeyboardInterrupt):
             run(broken)
     assert (broken.out / "shortlist.json").exists()
@@ -105,13 +104,14 @@ def test_stages_that_differ_in_gradients_alone_decode_every_clip_once(
 ) -> None:
     from motive.attribution import prepare
 
-    decoded, as_they_come = [], prepare.as_they_come
+    decoded, in_order = [], prepare.in_order
 
     def counting(workers, clips):
+        clips = list(clips)
         decoded.extend(clip.name for clip in clips)
-        return as_they_come(workers, clips)
+        return in_order(workers, clips)
 
-    monkeypatch.setattr(prepare, "as_they_come", counting)
+    monkeypatch.setattr(prepare, "in_order", counting)
     stages = 'cascade=[{share: 0.8, gradients: {parameters: ["last:1 blocks"]}}, {share: 0.5, gradients: {dim: 64}}]'
     config = load_config(None, settings(pool_folder, query_folder, tiny_wan, tmp_path / "run", stages))
     done = index(config)

@@ -79,7 +79,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal_and_says_what_is_to_
     assert "\x1b" not in progress
     assert "to attribute: 13 clips" in progress
     assert "takes about" in progress
-    assert "attributing pool: 11/11" in progress
+    assert "attributing clips: 13/13" in progress
 
 
 def test_show_ranks_and_lists_what_was_not_scored(done, capsys, tmp_path) -> None:

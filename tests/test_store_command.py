@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from motive import verbs
+from motive.attribution.making import Make, Maker
 from motive.attribution.run_stores import store_place
 from motive.attribution.store import Store
 from motive.config import load_config, stage_config
@@ -180,19 +181,17 @@ def test_stores_may_lie_in_another_folder_which_is_relative_to_the_yaml(tmp_path
 def test_what_another_run_planned_meanwhile_is_told(run, pool_folder, tmp_path, monkeypatch) -> None:
     config = load_config(run)
     other = verbs.read_clips(config, "pool").only({verbs.read_clips(config, "pool").clips[0].id})
-    fill = verbs.fill_store
+    next((run / "pool" / "shards").glob("*.parquet")).unlink()  # so that there is something to do
+    plain = Maker.do
 
-    def interrupted(store, *rest) -> None:
-        fill(store, *rest)
-        if store.folder.name == "pool":
-            Store(
-                run / "pool",
-                {k: v for k, v in store.fingerprint.items() if k not in ("dim", "features")},
-                store.dim,
-                store.precision,
-            ).plan(other.clips, 2)
+    def interrupted(self, task) -> None:
+        plain(self, task)
+        if isinstance(task, Make) and task.which == "pool":
+            store = Store.open(run / "pool")
+            made_with = {k: v for k, v in store.fingerprint.items() if k not in ("dim", "features")}
+            Store(run / "pool", made_with, store.dim, store.precision).plan(other.clips, 2)
 
-    monkeypatch.setattr(verbs, "fill_store", interrupted)
+    monkeypatch.setattr(Maker, "do", interrupted)
     with pytest.raises(StoreError, match="another run has planned other clips here"):
         verbs.index(config)
 

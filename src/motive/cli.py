@@ -53,6 +53,9 @@ Queries = Annotated[str | None, typer.Option(help="Clips that show the wanted mo
 Model = Annotated[str | None, typer.Option(help="A diffusers pipeline folder or hub id.")]
 Out = Annotated[str | None, typer.Option(help="Folder of the run.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Stream clips; keep no prepared inputs on disk.")]
+Engine = Annotated[str | None, typer.Option(help="Where workers run: local, or ray.")]
+Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster, or auto.")]
+Shard = Annotated[str | None, typer.Option(help="Only part i of n of the shards, as i/n, i from 0: for job arrays.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try clips again that are recorded as failed.")]
 
 
@@ -107,15 +110,40 @@ def index(
     out: Out = None,
     no_cache: NoCache = False,
     retry_failed: RetryFailed = False,
+    engine: Engine = None,
+    address: Address = None,
+    shard: Shard = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Prepare and attribute every clip of the pool and every query; what is done is not done again."""
     from motive import verbs
+    from motive.sharing import read_part
 
-    config = read_config(source, settings, pool=pool, queries=queries, model=model, out=out, no_cache=no_cache)
-    done = verbs.index(config, progress_for(as_json), retry_failed)
+    part = None if shard is None else read_part(shard)
+    config = read_config(
+        source,
+        settings,
+        no_cache,
+        pool=pool,
+        queries=queries,
+        model=model,
+        out=out,
+        engine=engine,
+        address=address,
+    )
+    done = verbs.index(config, progress_for(as_json), retry_failed, part)
     print_result(as_json, asdict(done), _counts(done))
+
+
+@app.command()
+def status(source: Source = None, settings: Settings = None, as_json: AsJson = False) -> None:
+    """How far an index is, how fast, and when it will be done; from its files alone, from any machine that sees them."""
+    from motive.status import status as look
+    from motive.status import told
+
+    found = look(read_config(source, settings))
+    print_result(as_json, asdict(found), told(found))
 
 
 @app.command()

@@ -17,7 +17,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for
 
 def read_config(source: Path | None, settings: list[str] | None, no_cache: bool = False, **shortcuts: str | None) -> Config:
     """The configuration of a file or run's folder, with what a command's shortcuts and `--set` override."""
-    keys = {"pool": "pool", "queries": "queries", "model": "model.path", "out": "out"}
+    keys = {
+        "pool": "pool",
+        "queries": "queries",
+        "model": "model.path",
+        "out": "out",
+        "engine": "engine.kind",
+        "address": "engine.address",
+    }
     given = [f"{keys[name]}={json.dumps(value, ensure_ascii=False)}" for name, value in shortcuts.items() if value is not None]
     return load_config(source, [*given, *(["store.cache=false"] if no_cache else []), *(settings or [])])
 

@@ -169,15 +169,26 @@ class StageSection(Section):
 class EngineSection(Section):
     """How the work is done; nothing here changes a result."""
 
+    kind: Literal["local", "ray"] = "local"
+    """Where workers run: processes on this machine, or actors on a Ray cluster (with the extra `ray`)."""
+    address: str | None = None
+    """Of a running Ray cluster, or auto; by default one is started on this machine and ends with the run."""
+    workers: int | None = Field(None, ge=0, le=4096)
+    """How many workers, each with a model of its own; by default one a CUDA device, or on a cluster one a GPU. 0, or by default
+    where there is no such device: no workers, all is done in this process."""
+    threads: int | None = Field(None, ge=1, le=1024)
+    """CPU threads of a worker; by default its share of the CPUs. A model on the CPU gives the same bits only with the same
+    number."""
     decoders: int | None = Field(None, ge=0, le=256)
-    """Processes that decode clips and track motion ahead of the model; by default one a CPU, at most four. 0: none, and then
-    none of the limits below holds."""
+    """Processes that decode clips and track motion ahead of the model, a worker's share of them each; by default one a CPU, at
+    most four a worker. 0: none, and then none of the limits below holds."""
     clip_seconds: float = Field(300.0, gt=0)
     """What decoding and tracking a clip may take before its process is killed."""
     clip_memory: int = Field(4000, ge=16)
     """MiB that it may take, likewise."""
     tries: int = Field(2, ge=1, le=100)
-    """How often a clip is tried that crashes its process or exceeds these limits, before it is recorded as failed."""
+    """How often a clip is tried that crashes its process or a worker, or exceeds these limits, before it is recorded as
+    failed."""
 
 
 class ExportSection(Section):

@@ -27,7 +27,7 @@ LONG = 60.0
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with Sandbox(work.build, 2, Limits(seconds=LONG)) as sandbox:
+    with Sandbox([work.build] * 2, Limits(seconds=LONG)) as sandbox:
         yield sandbox
 
 
@@ -60,7 +60,7 @@ MIXED: list[work.Task] = [
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_results_are_the_same_in_any_number_of_processes(number) -> None:
     here = said(Here(work.build), *MIXED)
-    with Sandbox(work.build, number) as sandbox:
+    with Sandbox([work.build] * number) as sandbox:
         assert said(sandbox, *MIXED) == here
         assert said(sandbox, *MIXED[::-1]) == here[::-1]
 
@@ -101,7 +101,7 @@ def test_the_death_of_its_process_is_a_tasks_failure_with_the_reason(sandbox, wo
 
 @pytest.mark.parametrize("word", ["hang", "hang_in_c"])
 def test_a_task_that_hangs_is_ended_in_time(word) -> None:
-    with Sandbox(work.build, 1, Limits(seconds=1.5)) as sandbox:
+    with Sandbox([work.build], Limits(seconds=1.5)) as sandbox:
         sandbox.submit(("say", 1)).result()
         begin = time.monotonic()
         error = sandbox.submit((word, 0)).exception()
@@ -112,7 +112,7 @@ def test_a_task_that_hangs_is_ended_in_time(word) -> None:
 
 
 def test_a_task_that_eats_memory_is_ended_before_it_has_eaten_much_more() -> None:
-    with Sandbox(work.build, 1, Limits(LONG, memory=200)) as sandbox:
+    with Sandbox([work.build], Limits(LONG, memory=200)) as sandbox:
         error = sandbox.submit(("eat", 0)).exception()
         assert isinstance(error, TaskError)
         assert (str(error), error.limit) == ("needed more than 200 MiB", "memory")
@@ -121,12 +121,12 @@ def test_a_task_that_eats_memory_is_ended_before_it_has_eaten_much_more() -> Non
 
 def test_memory_is_bounded_also_while_the_parent_does_not_look(monkeypatch) -> None:
     monkeypatch.setattr(_Child, "_memory", lambda _: 0.0)
-    with Sandbox(work.build, 1, Limits(LONG, memory=200)) as sandbox:
+    with Sandbox([work.build], Limits(LONG, memory=200)) as sandbox:
         assert "needed more than 200 MiB" in str(sandbox.submit(("eat", 0)).exception())
 
 
 def test_a_process_that_has_kept_much_is_replaced_before_the_next_task_is_blamed() -> None:
-    with Sandbox(work.build, 1, Limits(LONG, memory=200)) as sandbox:
+    with Sandbox([work.build], Limits(LONG, memory=200)) as sandbox:
         pids = [sandbox.submit(("leak", 60)).result().facts["pid"] for _ in range(8)]
     assert len(set(pids)) == 4
     assert pids == sorted(pids, key=pids.index)
@@ -134,7 +134,7 @@ def test_a_process_that_has_kept_much_is_replaced_before_the_next_task_is_blamed
 
 
 def test_a_lost_task_is_tried_again_in_a_fresh_process_so_often_and_no_more(tmp_path) -> None:
-    with Sandbox(work.build, 1, Limits(LONG, tries=3)) as sandbox:
+    with Sandbox([work.build], Limits(LONG, tries=3)) as sandbox:
         for name, needed in (("third time", 3), ("fourth time", 4)):
             future = sandbox.submit(("crash_until", (str(tmp_path / name), needed)))
             error = future.exception()
@@ -146,7 +146,7 @@ def test_a_lost_task_is_tried_again_in_a_fresh_process_so_often_and_no_more(tmp_
 
 
 def test_a_process_that_died_between_two_tasks_costs_no_try() -> None:
-    with Sandbox(work.build, 1, Limits(LONG, tries=1)) as sandbox:
+    with Sandbox([work.build], Limits(LONG, tries=1)) as sandbox:
         first = sandbox.submit(("pid", 0)).result().facts["pid"]
         os.kill(first, signal.SIGKILL)
         assert not left_after([first], 5)
@@ -158,7 +158,7 @@ def test_a_process_that_died_between_two_tasks_costs_no_try() -> None:
     ["x", "\0" * 8 + "x" * 100, "\xff" * 8, "\0" * 7 + "\x02{}", "\0" * 7 + "\x04null", "\0" * 7 + "\x10" + '{"error": "open"'],
 )
 def test_an_answer_that_is_none_is_the_tasks_failure(words) -> None:
-    with Sandbox(work.build, 1, Limits(seconds=2)) as sandbox:
+    with Sandbox([work.build], Limits(seconds=2)) as sandbox:
         error = sandbox.submit(("answer_nonsense", words)).exception()
         assert isinstance(error, TaskError)
         assert "cannot be read" in str(error) or "took longer" in str(error)
@@ -166,7 +166,7 @@ def test_an_answer_that_is_none_is_the_tasks_failure(words) -> None:
 
 
 def test_a_process_that_closes_its_connection_is_lost_at_once() -> None:
-    with Sandbox(work.build, 1, Limits(LONG)) as sandbox:
+    with Sandbox([work.build], Limits(LONG)) as sandbox:
         assert str(sandbox.submit(("close_connection", 0)).exception()) == "closed its connection"
 
 
@@ -176,7 +176,7 @@ def test_what_cannot_be_built_stops_the_work_in_words() -> None:
         (work.fail, EngineError, "cannot start: it raised ValueError: nor can this"),
         (work.crash, EngineError, r"cannot start: it crashed its process \(signal 6, SIGABRT\)"),
     ):
-        with Sandbox(build, 1) as sandbox, pytest.raises(kind, match=words):
+        with Sandbox([build]) as sandbox, pytest.raises(kind, match=words):
             sandbox.submit(("say", 1)).result()
 
 
@@ -220,7 +220,7 @@ def test_what_is_taken_and_let_go_is_freed(sandbox, way) -> None:
 
 def test_work_that_is_given_up_leaves_no_process_and_no_memory() -> None:
     def give_up(tasks: list[work.Task]) -> None:
-        with Sandbox(work.build, 2) as sandbox:
+        with Sandbox([work.build] * 2) as sandbox:
             for _ in as_they_come(sandbox, tasks):
                 raise KeyboardInterrupt
 
@@ -233,7 +233,7 @@ def test_work_that_is_given_up_leaves_no_process_and_no_memory() -> None:
 
 
 def test_closing_does_not_wait_for_what_hangs() -> None:
-    with Sandbox(work.build, 2) as sandbox:
+    with Sandbox([work.build] * 2) as sandbox:
         hanging = [sandbox.submit(("hang_in_c", 0)) for _ in range(6)]
         while len(children(os.getpid())) < 2:
             time.sleep(0.01)
@@ -244,7 +244,7 @@ def test_closing_does_not_wait_for_what_hangs() -> None:
 
 def test_processes_start_when_they_are_needed_and_stay(sandbox) -> None:
     before = children(os.getpid())
-    with Sandbox(work.build, 3) as other:
+    with Sandbox([work.build] * 3) as other:
         assert children(os.getpid()) == before
         pids = {other.submit(("pid", 0)).result().facts["pid"] for _ in range(20)}
         assert children(os.getpid()) - before == pids
@@ -253,19 +253,19 @@ def test_processes_start_when_they_are_needed_and_stay(sandbox) -> None:
 
 def test_a_process_takes_along_what_it_started(tmp_path) -> None:
     file = tmp_path / "pid"
-    with Sandbox(work.build, 1) as sandbox:
+    with Sandbox([work.build]) as sandbox:
         assert "SIGSEGV" in str(sandbox.submit(("start_another", str(file))).exception())
     assert not left_after([int(file.read_text())], 2)
 
 
 def test_a_child_prints_where_it_spoils_no_output(capfd) -> None:
-    with Sandbox(work.build, 1) as sandbox:
+    with Sandbox([work.build]) as sandbox:
         sandbox.submit(("speak", "hello from below")).result()
     assert capfd.readouterr().out == ""
 
 
 def test_a_child_has_its_own_number_of_threads_and_dumps_no_core() -> None:
-    with Sandbox(work.build, 1, threads=3) as sandbox:
+    with Sandbox([work.build], threads=3) as sandbox:
         assert sandbox.submit(("threads", 0)).result().facts == {"OMP_NUM_THREADS": "3"}
         assert sandbox.submit(("core", 0)).result().facts["core"] in (0, 1)
 
@@ -275,7 +275,7 @@ PARENT = textwrap.dedent("""
     from motive.engine.sandbox import Limits, Sandbox
     from tests.engine import work
 
-    with Sandbox(work.build, 2, Limits(seconds=600)) as sandbox:
+    with Sandbox([work.build] * 2, Limits(seconds=600)) as sandbox:
         pids = [sandbox.submit(("pid", 0)) for _ in range(2)]
         hanging = [sandbox.submit((word, 0)) for word in ("hang_in_c", "hang")]
         print(pids[0].result().facts["pid"], flush=True)

@@ -1,21 +1,16 @@
-"""The main loop: prepared clips in, rows of the feature store out (METHOD.md 2)."""
+"""From prepared clips to their features (METHOD.md 2)."""
 
 import contextlib
 import functools
 import itertools
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from motive.attribution.prepare import Inputs, Prepared
-from motive.attribution.store import Row, Shard, Store
+from motive.attribution.prepare import Prepared
 from motive.config import Config
-from motive.errors import ClipError, ConfigError, LeftOutError, ModelError
+from motive.errors import ClipError, ConfigError, ModelError
 from motive.gradients.batch import project_gradients
 from motive.gradients.capture import Gradient, mean_direction, project_gradient
 from motive.gradients.loss import clip_losses, shared_noise, temporal_residual
@@ -23,12 +18,18 @@ from motive.gradients.offload import offloaded
 from motive.gradients.parameters import choose_parameters
 from motive.gradients.projection import PROJECTION_VERSION, Exact, Projector, make_projector
 from motive.models.base import VideoModel
-from motive.progress import Progress, duration
 from motive.seeds import STREAM_VERSION
-from motive.video.table import Clip
 
 Attribute = Callable[[Sequence[Prepared]], list[Gradient | ClipError]]
 """Gives each prepared clip's feature, or the reason why it has none."""
+
+
+HOPELESS = 3
+"""Clips that may run out of memory before it is the settings' fault."""
+
+LESS_MEMORY = (
+    "try gradients.checkpointing=true or gradients.offload=true, or model.dtype=bfloat16 or smaller frames in another `out`"
+)
 
 
 def feature_fingerprint(config: Config, model: VideoModel, prepared: dict[str, object]) -> dict[str, object]:
@@ -91,20 +92,46 @@ def clip_attributor(config: Config, model: VideoModel, which: str) -> Attribute:
 
     def attribute(clips: Sequence[Prepared]) -> list[Gradient | ClipError]:
         denoiser, *_ = ready()
-        try:
-            with offloaded(denoiser) if options.offload else contextlib.nullcontext():
-                found = features(clips, together=options.batch > 1)
-                if len(clips) > 1 and not compared:
-                    compared.extend(features(clips[:1], together=False))
-                    _check_apart(found[0], compared[0])
-                return found
-        except torch.OutOfMemoryError as error:
-            raise ModelError(
-                f"{model.device} is out of memory; try gradients.checkpointing=true or a smaller gradients.batch, "
-                "or model.dtype=bfloat16 or smaller frames in another `out`"
-            ) from error
+        with offloaded(denoiser) if options.offload else contextlib.nullcontext():
+            found = features(clips, together=options.batch > 1)
+            if len(clips) > 1 and not compared:
+                compared.extend(features(clips[:1], together=False))
+                _check_apart(found[0], compared[0])
+            return found
 
-    return attribute
+    return fitting(attribute, f"{model.device} is out of memory for it; {LESS_MEMORY}")
+
+
+def fitting(attribute: Attribute, reason: str) -> Attribute:
+    """`attribute` for as many clips at a time as the device's memory holds: a batch that is too large is halved, and later ones
+    are cut as small. One clip alone that does not fit fails with `reason`.
+
+    Raises ModelError when the first `HOPELESS` clips all fail so: it is the settings then, and no clip's fault.
+    """
+    room, failures, fits = 0, 0, False
+
+    def halved(clips: Sequence[Prepared]) -> list[Gradient | ClipError]:
+        nonlocal room, failures, fits
+        if room and len(clips) > room:
+            size = room  # it may shrink meanwhile
+            return [found for first in range(0, len(clips), size) for found in halved(clips[first : first + size])]
+        try:
+            found = attribute(clips)
+            fits = True
+            return found
+        except torch.OutOfMemoryError:
+            pass  # out of this block, the error and the frames that it holds are gone, and with them their memory
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(clips) > 1:
+            room = len(clips) // 2
+            return halved(clips)
+        failures += 1
+        if not fits and failures == HOPELESS:
+            raise ModelError(f"none of the first {HOPELESS} clips can be attributed: {reason}")
+        return [ClipError(reason)]
+
+    return halved
 
 
 def _check_apart(together: Gradient | ClipError, alone: Gradient | ClipError) -> None:
@@ -143,61 +170,3 @@ def _denoiser(config: Config, model: VideoModel) -> nn.Module:
 def _sizes(denoiser: nn.Module) -> dict[str, int]:
     named = denoiser.named_parameters()
     return {name: parameter.numel() for name, parameter in named if parameter.requires_grad}
-
-
-def fill_store(
-    store: Store,
-    shards: Sequence[Shard],
-    clips: Iterable[Clip],
-    inputs: Inputs,
-    attribute: Attribute,
-    batch: int,
-    progress: Progress,
-) -> None:
-    """Make the planned `shards` of `clips`, `batch` clips at a time. A clip that has no feature gets a row with the reason.
-
-    Batches are cut from a shard's plan alone, and made whole even if some of their rows are there: so an interrupted run
-    ends with the same bytes.
-    """
-    by_id = {clip.id: clip for clip in clips}
-    plan = [(shard, _batches([by_id[name] for name in shard.ids], batch)) for shard in shards]
-    waiting = {clip.id for clip in store.without_row([clip for _, batches in plan for some in batches for clip in some])}
-    plan = [(shard, [some for some in batches if any(clip.id in waiting for clip in some)]) for shard, batches in plan]
-    wanted = [clip for _, batches in plan for some in batches for clip in some]
-    ready = inputs(wanted)
-    todo = len(wanted)
-    attributed = 0
-    with progress.steps(f"attributing {store.folder.name}", todo) as step:
-        for shard, batches in plan:
-            for some in batches:
-                begin = time.monotonic()
-                rows = _attributed(list(itertools.islice(ready, len(some))), attribute)
-                for clip, (row, feature) in zip(some, rows, strict=True):
-                    store.add_row(clip, row, feature)
-                    step()
-                if any(feature is not None for _, feature in rows):
-                    attributed += 1
-                    if attributed == 2:  # the first one also loads the model
-                        each = (time.monotonic() - begin) / len(some)
-                        progress.say(f"attributing {todo} clips takes about {duration(each * todo)}, {duration(each)} each")
-            store.finish(shard)
-
-
-def _batches(clips: Sequence[Clip], size: int) -> list[Sequence[Clip]]:
-    return [clips[first : first + size] for first in range(0, len(clips), size)]
-
-
-def _attributed(given: Sequence[Prepared | ClipError], attribute: Attribute) -> list[tuple[Row, NDArray[np.float32] | None]]:
-    """Each clip's row and feature."""
-    usable = [prepared for prepared in given if isinstance(prepared, Prepared)]
-    found = iter(attribute(usable) if usable else [])
-    return [_row(prepared, next(found) if isinstance(prepared, Prepared) else prepared) for prepared in given]
-
-
-def _row(prepared: Prepared | ClipError, found: Gradient | ClipError) -> tuple[Row, NDArray[np.float32] | None]:
-    facts: Row = asdict(prepared.facts) if isinstance(prepared, Prepared) else {}
-    if isinstance(found, ClipError):
-        status = "left-out" if isinstance(found, LeftOutError) else "failed"
-        return facts | {"status": status, "reason": str(found)}, None
-    measured = {"loss": found.loss, "gradient_norm": found.norm, "projected_norm": found.projected_norm}
-    return facts | measured | {"status": "ok", "reason": None}, found.feature.numpy()

@@ -29,7 +29,7 @@ from motive.models.base import VideoModel
 from motive.motion.mask import MaskOptions
 from motive.motion.registry import LEARNED, make_tracker
 from motive.motion.trackers import Tracker
-from motive.progress import Progress, duration
+from motive.progress import Progress, Step, duration
 from motive.video.decode import Sampling
 from motive.video.remote import Limits as FetchLimits
 from motive.video.table import Clip
@@ -47,9 +47,6 @@ class Prepared:
     mask: Tensor
     facts: ClipFacts
 
-
-Inputs = Callable[[Iterable[Clip]], Iterator[Prepared | ClipError]]
-"""Gives the inputs of clips, in the clips' order, or for one that has none the reason why."""
 
 MAX_DECODERS = 4
 """Processes that read clips, unless told otherwise; two or three keep up with the fastest GPU at the paper's size."""
@@ -87,13 +84,19 @@ class PreparedFolder:
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{path}: damaged ({error}); delete it and run again") from error
 
-    def load_each(self, clips: Iterable[Clip]) -> Iterator[Prepared | ClipError]:
-        for clip in clips:
-            try:
-                prepared: Prepared | ClipError = self.load(clip)
-            except ClipError as error:
-                prepared = error
-            yield prepared
+    def read(self, clip: Clip) -> Prepared | ClipError:
+        """What `load` gives, or the ClipError that it raises."""
+        try:
+            return self.load(clip)
+        except ClipError as error:
+            return error
+
+    def keep(self, clip: Clip, prepared: Prepared | ClipError) -> None:
+        """Save a clip's inputs, or why it has none."""
+        if isinstance(prepared, ClipError):
+            self.save_failure(clip, prepared)
+        else:
+            self.save(clip, prepared)
 
     def save(self, clip: Clip, prepared: Prepared) -> None:
         tensors = {name: getattr(prepared, name).contiguous() for name in ("latents", "text", "mask")}
@@ -246,19 +249,20 @@ def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> 
         yield ClipPreparer(Here(build), finish)
         return
     limits = Limits(engine.clip_seconds, engine.clip_memory, engine.tries)
-    with Sandbox(build, decoders, limits, threads or 1) as sandbox:
+    with Sandbox([build] * decoders, limits, threads or 1) as sandbox:
         yield ClipPreparer(sandbox, finish)
 
 
-def prepare_texts(clips: Iterable[Clip], model: VideoModel, folder: PreparedFolder, progress: Progress) -> None:
-    """Embed every distinct caption that `folder` lacks, then free the text encoder: it is by far the largest part."""
-    wanted = sorted({clip.caption for clip in clips if not clip.problem and not folder.has_text(clip.caption)})
-    if not wanted:
-        return
-    with progress.steps("embedding captions", len(wanted)) as step:
-        for caption in wanted:
-            folder.save_text(caption, model.encode_text([caption])[0])
-            step()
+def captions_to_embed(clips: Iterable[Clip], folder: PreparedFolder) -> list[str]:
+    """The distinct captions of `clips` that `folder` lacks, sorted."""
+    return sorted({clip.caption for clip in clips if not clip.problem and not folder.has_text(clip.caption)})
+
+
+def embed_captions(captions: Sequence[str], model: VideoModel, folder: PreparedFolder, step: Step = lambda: None) -> None:
+    """Embed captions and keep them, `step` after each, then free the text encoder: it is by far the largest part."""
+    for caption in captions:
+        folder.save_text(caption, model.encode_text([caption])[0])
+        step()
     model.free()
 
 
@@ -274,10 +278,7 @@ def prepare_clips(
     begin = 0.0
     with progress.steps("preparing clips", len(missing)) as step:
         for number, (clip, prepared) in enumerate(preparer.as_they_come(missing), start=1):
-            if isinstance(prepared, ClipError):
-                folder.save_failure(clip, prepared)
-            else:
-                folder.save(clip, prepared)
+            folder.keep(clip, prepared)
             step()
             begin = time.monotonic() if number == 1 else begin
             if number == typical:

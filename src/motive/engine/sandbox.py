@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,18 +52,19 @@ class Limits:
 
 
 class Sandbox:
-    """Workers (see engine.ahead) in `children` processes, each started when it is first needed.
+    """Workers (see engine.ahead) in processes, each started when it is first needed.
 
-    build: pickled; gives, in each child, the function from a task to its Packet. threads: for a child's numerical libraries.
-    Close it, or use it as a context: that kills the children. They also die with this process, however it ends.
+    builds: one for each child, pickled; gives, in that child, the function from a task to its Packet. threads: for a child's
+    numerical libraries. Close it, or use it as a context: that kills the children. They also die with this process, however
+    it ends.
     """
 
     def __init__(
-        self, build: Callable[[], Callable[[Any], Packet]], children: int, limits: Limits | None = None, threads: int = 1
+        self, builds: Sequence[Callable[[], Callable[[Any], Packet]]], limits: Limits | None = None, threads: int = 1
     ) -> None:
-        self.ahead = 2 * children
-        self._children, self._threads, self._limits = children, threads, limits or Limits()
-        self._build = pickle.dumps(build)
+        self.ahead = 2 * len(builds)
+        self._threads, self._limits = threads, limits or Limits()
+        self._builds = [pickle.dumps(build) for build in builds]
         self._tasks: queue.SimpleQueue[tuple[bytes, Future[Packet]] | None] = queue.SimpleQueue()
         self._keepers: list[threading.Thread] = []
         self._closing = threading.Event()
@@ -71,8 +72,9 @@ class Sandbox:
     def submit(self, task: Any) -> "Future[Packet]":
         future: Future[Packet] = Future()
         self._tasks.put((pickle.dumps(task), future))
-        if len(self._keepers) < self._children:
-            self._keepers.append(threading.Thread(target=self._keep, name="keeper", daemon=True))
+        if len(self._keepers) < len(self._builds):
+            build = self._builds[len(self._keepers)]
+            self._keepers.append(threading.Thread(target=self._keep, args=(build,), name="keeper", daemon=True))
             self._keepers[-1].start()
         return future
 
@@ -90,12 +92,12 @@ class Sandbox:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _keep(self) -> None:
+    def _keep(self, build: bytes) -> None:
         """What a keeper does: feed one child at a time, and see to it that every future gets its end.
 
         The system kills a child when the thread that started it ends (see child._guard), so a keeper lives as long as they do.
         """
-        keeper = _Keeper(self._build, self._limits, self._threads, self._closing)
+        keeper = _Keeper(build, self._limits, self._threads, self._closing)
         try:
             while (given := self._tasks.get()) is not None:
                 task, future = given
@@ -148,6 +150,9 @@ class _Keeper:
                 self.stop()
                 if not left:
                     raise TaskError(str(lost), lost.limit) from None
+            except TaskError:
+                self.stop()  # after an error that nobody foresaw, a device's say, nobody knows what state it is in
+                raise
         raise AssertionError("tries is at least 1")
 
     def stop(self) -> None:

@@ -9,10 +9,8 @@ import copy
 import json
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from torch import Tensor
 from motive.files import digest, write_json
 from motive.gradients.loss import motion_loss, shared_noise
 from motive.lab.inputs import Inputs
+from motive.lab.pool import processes
 from motive.lab.precision import half_precision
 from motive.models.base import VideoModel
 from motive.models.registry import load_model
@@ -92,10 +91,10 @@ def measure_runs(
         whole = _seconds(model, pool, queries, tuning) * len(todo) / workers
         progress.say(f"{len(todo)} fine-tunes of {tuning.steps} steps: about {duration(whole)} on {workers} cores")
         with (
-            ProcessPoolExecutor(workers, get_context("spawn"), _start, (model, pool, queries)) as processes,
+            processes(workers, _start, (model, pool, queries)) as team,
             progress.steps("fine-tuning", len(todo)) as step,
         ):
-            for _ in processes.map(_run, tasks):
+            for _ in team.map(_run, tasks):
                 step()
     return np.array([_read(file) for file in files])
 

@@ -5,10 +5,8 @@ interrupted one goes on.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from motive.gradients.loss import clip_loss, shared_noise, temporal_residual
 from motive.gradients.parameters import choose_parameters
 from motive.gradients.projection import Fastfood
 from motive.lab.inputs import Inputs
+from motive.lab.pool import processes
 from motive.models.registry import load_model
 from motive.progress import Progress
 from motive.sigmas import spread_sigmas
@@ -105,10 +104,10 @@ def draw_features(jobs: Sequence[Job], model: str, workers: int, progress: Progr
         tasks += [(job, n) for n, file in enumerate(job.files) if _held(file) < job.draws]
     if tasks:
         with (
-            ProcessPoolExecutor(workers, get_context("spawn"), _start, (model,)) as processes,
+            processes(workers, _start, (model,)) as pool,
             progress.steps(f"gradients of {sum(job.draws for job, _ in tasks)} draws", len(tasks)) as step,
         ):
-            for _ in processes.map(_attribute, map(_one, tasks)):
+            for _ in pool.map(_attribute, map(_one, tasks)):
                 step()
     found = []
     for job in jobs:

@@ -12,9 +12,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from motive.errors import ConfigError
 from motive.files import digest, write_atomic, write_json
 from motive.lab import world
 from motive.lab.motions import CARTOON, PHYSICAL
+from motive.lab.pool import processes
 from motive.progress import Progress
 from motive.seeds import stream
 from motive.video.write import write_video
@@ -106,7 +105,7 @@ def write_suite(folder: Path, spec: SuiteSpec, progress: Progress) -> tuple[Path
     with (
         progress.steps(f"rendering {spec.version}", len(pool) + len(queries)) as step,
         # Spawned, not forked: whoever calls may have threads.
-        ProcessPoolExecutor(mp_context=get_context("spawn")) as workers,
+        processes() as workers,
     ):
         for manifest, clips in zip(manifests, (pool, queries), strict=True):
             files = [manifest.parent / f"{clip.name}.mp4" for clip in clips]

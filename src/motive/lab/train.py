@@ -11,11 +11,8 @@ Every stage is skipped when its result is there, so the same command goes on aft
 """
 
 import json
-import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ from motive.files import write_json
 from motive.lab import world
 from motive.lab.motions import CARTOON, PHRASES, PHYSICAL
 from motive.lab.optimise import optimise
+from motive.lab.pool import processes
 from motive.lab.precision import half_precision
 from motive.models.build import WAN_2_1_1_3B, word_tokenizer
 from motive.progress import Progress
@@ -130,7 +128,7 @@ def _render_clips(folder: Path, recipe: Recipe, progress: Progress) -> None:
     aside = folder / "clips.tmp.npy"
     clips = np.lib.format.open_memmap(aside, "w+", np.uint8, shape)
     with (
-        ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool,
+        processes() as pool,
         progress.steps("rendering clips", recipe.clips) as step,
     ):
         numbers = range(recipe.clips)
