@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from motive.baselines.section import BaselinesSection
 from motive.complaints import complaints
 from motive.errors import ConfigError
+from motive.evaluation.section import EvaluateSection
 from motive.overrides import apply_settings, expand_preset, resolve_paths
 from motive.places import as_place
 from motive.plain_yaml import read_yaml
@@ -235,6 +237,8 @@ class Config(Section):
     """Coarse to fine: stages, the first on the whole pool, each with a `share` of it that goes on and what it does
     differently; what is left is scored at full fidelity."""
     export: ExportSection = ExportSection()
+    baselines: BaselinesSection = BaselinesSection()
+    evaluate: EvaluateSection = EvaluateSection()
 
     @model_validator(mode="after")
     def _narrowing(self) -> "Config":
