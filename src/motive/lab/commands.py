@@ -104,3 +104,18 @@ def judge(
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{function}: cannot be imported ({error}); write it as module:function") from None
     print(json.dumps(judge_method(method, folder, effects or measured_effects(), for_terminal()), indent=1))
+
+
+@app.command()
+def judge_motion(
+    file: Annotated[Path | None, typer.Argument(help="Where to put it; by default where the one lies that ships.")] = None,
+) -> None:
+    """Fit the judge of generated clips' motion on clips that are rendered for it, and say how often it is right on others."""
+    from motive.lab.correct import accuracy, fit_judge, save_judge
+    from motive.lab.shipped import shipped_judge
+
+    made = fit_judge(progress=for_terminal())
+    save_judge(made, file or shipped_judge())
+    for name, right in accuracy(made, for_terminal()).items():
+        print(f"{name:16} {right:.3f}")
+    print(file or shipped_judge())
