@@ -17,6 +17,8 @@ from motive.attribution.reading import ClipFacts
 from motive.attribution.scores import write_scores
 from motive.attribution.selection_files import save_selection
 from motive.attribution.store import PLAIN_COLUMNS
+from motive.baselines.make import make_baseline
+from motive.evaluation import evaluate
 from motive.evaluation.study import samples, votes
 from motive.evaluation.study.result import Agreement, Comparison, RaterResult, Result
 
@@ -43,6 +45,10 @@ def reference() -> str:
         _code(inspect.getdoc(write_scores)),
         "### The selection",
         _code(inspect.getdoc(save_selection)),
+        "### baselines/",
+        _code(inspect.getdoc(make_baseline)),
+        "### metrics.json",
+        _code(inspect.getdoc(evaluate)),
         "## A human study",
         "What `motive study make` reads:",
         _code(inspect.getdoc(samples)),

@@ -1,8 +1,9 @@
 """Which motion a clip shows, as far as displacement tells: a judge of generated clips.
 
 Multinomial logistic regression on how a few numbers change over time (lab.traces). It is fitted on clips that are rendered for
-it, and ships fitted; it knows the ten motions, the cartoon ones, a still scene and a moving camera, so that a clip is right only
-if it also is none of the wrong ones. Mirrored clips are the same clip to it. It is made for clips of about a second, as the lab's.
+it, and ships fitted; it knows the ten motions, the cartoon ones, a still scene and a moving camera, so that a clip is right
+only if it also is none of the wrong ones. Mirrored clips are the same clip to it. It is made for clips of about a second, as
+the lab's are.
 """
 
 import json
@@ -60,7 +61,7 @@ class Judge:
 
 @dataclass(frozen=True)
 class Judged:
-    """seen: the likeliest of NAMES for each clip. chance: of the wanted motion. right: whether the two are the same; all [N]."""
+    """Of each of N clips. seen: the likeliest of NAMES. chance: of the wanted motion. right: whether the two are the same."""
 
     seen: tuple[str, ...]
     chance: Floats
@@ -151,9 +152,7 @@ def features(seen: Traces) -> Floats:
     vx = vx * side
     grown = np.trace(seen.gradient, axis1=1, axis2=2)
     turned = (seen.gradient[:, 1, 0] - seen.gradient[:, 0, 1]) * side
-    sheared = np.hypot(
-        seen.gradient[:, 0, 0] - seen.gradient[:, 1, 1], seen.gradient[:, 0, 1] + seen.gradient[:, 1, 0]
-    )
+    sheared = np.hypot(seen.gradient[:, 0, 0] - seen.gradient[:, 1, 1], seen.gradient[:, 0, 1] + seen.gradient[:, 1, 0])
     step = seen.time[1] - seen.time[0] if len(seen.time) > 1 else 1.0
     x, y = (np.cumsum(v) * step for v in (vx, vy))
     energy = np.maximum(seen.energy, 1e-12)

@@ -1,5 +1,5 @@
-"""The lab's metrics of generated clips, for evaluate.metrics=[..., "motive.lab.correct_metrics:METRICS"]: whether a clip shows the
-motion that its prompt asks for ("motion" in prompts.jsonl), and whether it keeps that motion's law."""
+"""The lab's metrics of generated clips, for evaluate.metrics=[..., "motive.lab.correct_metrics:METRICS"]: whether a clip shows
+the motion that its prompt asks for ("motion" in prompts.jsonl), and whether it keeps that motion's law."""
 
 from functools import partial
 

@@ -5,7 +5,6 @@ swings, each with a standard error. Lengths in picture heights, times in seconds
 from dataclasses import dataclass
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from motive.lab.traces import Floats, Traces

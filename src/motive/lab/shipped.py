@@ -1,4 +1,4 @@
-"""What ships with the lab: the trained model, the effects of training that `motive lab evaluate` measured with it, and a judge."""
+"""What ships with the lab: the trained model, effects of training that `motive lab evaluate` measured with it, a judge."""
 
 from pathlib import Path
 

@@ -29,8 +29,8 @@ Floats = NDArray[np.float64]
 class Traces:
     """Of each of P = F - 1 pairs of frames, over what moves, each place weighted by its speed:
 
-    time [P]: of the middle of the pair, in seconds. velocity, centre [P, 2]: (x, y), heights/s and heights. core [P, 2]: velocity
-    of the faster places alone, for a tracker smears slow displacement around what moves. gradient [P, 2, 2]:
+    time [P]: of the middle of the pair, in seconds. velocity, centre [P, 2]: (x, y), heights/s and heights. core [P, 2]: the
+    velocity of the faster places alone, for a tracker smears slow displacement around what moves. gradient [P, 2, 2]:
     d velocity / d place, 1/s: turning, growing, shearing. energy: mean squared velocity; of it `affine`, what the gradient
     explains beyond the mean velocity, and `rest`, what neither does, [P]. area: share of the picture that moves; spread: root
     mean square distance from the centre, [P].
@@ -76,7 +76,7 @@ def traces(frames: NDArray[np.uint8], fps: float) -> Traces:
     energy = mean((field**2).sum(-1))
     affine, rest = mean((fitted**2).sum(-1)), mean(((beyond - fitted) ** 2).sum(-1))
     return Traces(
-        time=(np.arange(len(field)) + 0.5) / fps,
+        time=np.asarray((np.arange(len(field)) + 0.5) / fps, np.float64),
         velocity=velocity * fps,
         centre=centre,
         core=core * fps,

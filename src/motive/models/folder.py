@@ -84,14 +84,16 @@ def _check_kinds(part: Path) -> None:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keep transformers' progress bars, one a component, out of our own reports."""
+    """Keep transformers' progress bars, one a component, and its lists of tensors out of our own reports."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, said = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(said)
         if shown:
             logging.enable_progress_bar()
 
