@@ -110,12 +110,14 @@ def judge(
 def judge_motion(
     file: Annotated[Path | None, typer.Argument(help="Where to put it; by default where the one lies that ships.")] = None,
 ) -> None:
-    """Fit the judge of generated clips' motion on clips that are rendered for it, and say how often it is right on others."""
-    from motive.lab.correct import accuracy, fit_judge, save_judge
+    """Fit the judge of generated clips' motion on clips rendered for it, and say how often it is right on others. Minutes."""
+    from motive.lab.correct import save_judge
+    from motive.lab.fit_judge import accuracy, fit_judge, load_vae
     from motive.lab.shipped import shipped_judge
 
     made = fit_judge(progress=for_terminal())
     save_judge(made, file or shipped_judge())
-    for name, right in accuracy(made, for_terminal()).items():
-        print(f"{name:16} {right:.3f}")
+    seen, decoded = (accuracy(made, for_terminal(), vae=vae) for vae in (None, load_vae()))
+    for name, right in seen.items():
+        print(f"{name:16} {right:.3f}, through the VAE {decoded[name]:.3f}")
     print(file or shipped_judge())

@@ -1,7 +1,6 @@
 """Which motion a clip shows, as far as displacement tells: a judge of generated clips.
 
-Multinomial logistic regression on how a few numbers change over time (lab.traces). It is fitted on clips that are rendered for
-it, and ships fitted; it knows the ten motions, the cartoon ones, a still scene and a moving camera, so that a clip is right
+Multinomial logistic regression on how a few numbers change over time (lab.traces). It ships fitted (lab.fit_judge); it knows the ten motions, the cartoon ones, a still scene and a moving camera, so that a clip is right
 only if it also is none of the wrong ones. Mirrored clips are the same clip to it. It is made for clips of about a second, as
 the lab's are.
 """
@@ -13,7 +12,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
@@ -24,9 +22,6 @@ from motive.lab import world
 from motive.lab.motions import CARTOON, PHYSICAL
 from motive.lab.shipped import shipped_judge
 from motive.lab.traces import Floats, Traces, traces
-from motive.lab.train import SIZE
-from motive.progress import Progress, Silent
-from motive.seeds import stream
 
 KINDS: tuple[tuple[str, str | None], ...] = (
     *((motion, None) for motion in (*PHYSICAL, *CARTOON, "static")),
@@ -37,11 +32,6 @@ KINDS: tuple[tuple[str, str | None], ...] = (
 NAMES = tuple(camera or motion for motion, camera in KINDS)
 WAVES = 8
 """Cosines over time that stand for the course of each number."""
-PER_KIND = 60
-"""Clips of each kind that the shipped judge was fitted on."""
-PENALTY = 1e-3
-"""On squared weights."""
-FIT_SEED = 1001
 
 
 @dataclass(frozen=True)
@@ -90,58 +80,6 @@ def load_judge(file: Path | None = None) -> Judge:
 def save_judge(made: Judge, file: Path) -> None:
     tensors = {name: getattr(made, name).astype(np.float32) for name in ("weights", "mean", "deviation")}
     write_atomic(file, save(tensors, {"names": json.dumps(NAMES)}))
-
-
-def fit_judge(per_kind: int = PER_KIND, seed: int = FIT_SEED, progress: Progress | None = None) -> Judge:
-    """A judge fitted on clips rendered for it; the same on every machine but for rounding."""
-    with (progress or Silent()).steps("rendering clips", per_kind * len(KINDS)) as step:
-        rows = []
-        for kind in range(len(KINDS)):
-            for number in range(per_kind):
-                rows.append(features(traces(rendered(kind, seed, number), world.FPS)))
-                step()
-    return fit(np.stack(rows), np.repeat(np.arange(len(KINDS)), per_kind))
-
-
-def accuracy(made: Judge, progress: Progress | None = None, per_kind: int = 20, seed: int = 2) -> dict[str, float]:
-    """Share of unseen rendered clips that the judge is right about, by kind, and of all the ten motions' as "physical"."""
-    right: dict[str, float] = {}
-    with (progress or Silent()).steps("judging clips", per_kind * len(KINDS)) as step:
-        for kind, name in enumerate(NAMES):
-            rows = []
-            for number in range(per_kind):
-                rows.append(features(traces(rendered(kind, seed, number), world.FPS)))
-                step()
-            right[name] = float((made.chances(np.stack(rows)).argmax(axis=1) == kind).mean())
-    return right | {"physical": float(np.mean([right[name] for name in PHYSICAL]))}
-
-
-def rendered(kind: int, seed: int, number: int) -> NDArray[np.uint8]:
-    """Clip `number` of a kind at the size that the lab's model sees; other seeds give other clips."""
-    motion, camera = KINDS[kind]
-    draw = stream(seed, "judge", NAMES[kind], number)
-    whole = world.render(int(draw.integers(1 << 40)), world.Spec(motion, world.draw_looks(draw), camera)).frames
-    ratio = world.SIZE // SIZE
-    shrunk = whole.reshape(len(whole), SIZE, ratio, SIZE, ratio, 3).mean(axis=(2, 4))
-    return np.asarray((shrunk + 0.5).astype(np.uint8))
-
-
-def fit(rows: Floats, kinds: NDArray[np.int64], penalty: float = PENALTY) -> Judge:
-    """The judge of least cross-entropy and squared weights, on features [N, D] and the number of each clip's kind [N]."""
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0) + 1e-6
-    x = torch.from_numpy(np.concatenate([(rows - mean) / deviation, np.ones((len(rows), 1))], axis=1))
-    y = torch.from_numpy(kinds)
-    weights = torch.zeros(x.shape[1], len(KINDS), dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([weights], max_iter=300, history_size=20, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        solver.zero_grad()
-        value = torch.nn.functional.cross_entropy(x @ weights, y) + penalty * (weights[:-1] ** 2).sum()
-        value.backward()
-        return value
-
-    solver.step(loss)
-    return Judge(weights.detach().numpy(), mean, deviation)
 
 
 def features(seen: Traces) -> Floats:

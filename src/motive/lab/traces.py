@@ -16,6 +16,8 @@ SIDE = 128
 """Lines at which displacement is computed; every other one of its vectors is used."""
 LEAST_CONTRAST = 60.0
 """Grey levels that are spread to the whole range at least: a flat picture's noise is no contrast."""
+LEAST_CHANGE = 4.0
+"""Grey levels, in the colour that changes most, of a neighbourhood's mean."""
 SLOW = 0.003
 """Heights a frame, 0.2 px at 64 lines, below which nothing moves."""
 
@@ -52,6 +54,7 @@ def traces(frames: NDArray[np.uint8], fps: float) -> Traces:
     """Of frames uint8 [F, H, W, 3], F > 1."""
     field = dis(contrasted(frames))[1:, ::2, ::2].astype(np.float64) / SIDE
     height, width = field.shape[1:3]
+    field *= changed(frames, (width, height))[..., None]
     y, x = np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / height, indexing="ij")
     speed = np.linalg.norm(field, axis=-1)
     moving = speed > SLOW
@@ -96,6 +99,15 @@ def _core(pair: Floats, speed: Floats) -> Floats:
         return np.zeros(2)
     fast = speed >= CORE * np.quantile(speed[moving], 0.9)
     return np.asarray(np.median(pair[fast], axis=0))
+
+
+def changed(frames: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where a picture differs from the one before, [F - 1, H, W], (W, H) of `shape`: elsewhere a tracker reports what it makes of
+    a decoder's noise, which generated clips are full of."""
+    small = np.stack([cv2.resize(frame, shape, interpolation=cv2.INTER_AREA) for frame in frames]).astype(np.float32)
+    smooth = (cv2.GaussianBlur(difference, (0, 0), 1.0) for difference in np.diff(small, axis=0))
+    far = (np.abs(difference).max(axis=-1) > LEAST_CHANGE for difference in smooth)
+    return np.stack([cv2.dilate(places.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0 for places in far])
 
 
 def contrasted(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
