@@ -1,9 +1,8 @@
 """Where numbers go while training runs: a file of JSON lines that a restart continues, and a logger of one's choice."""
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,17 @@ Log = Callable[[int, Mapping[str, float]], None]
 
 
 class Lines:
-    """A JSON line for each measured step, in order, from step 0; every line is there for readers as soon as it is added."""
+    """A JSON line for each measured step, in order, from step 0; a line is there for readers as soon as it is added."""
 
     def __init__(self, file: Path, done: int) -> None:
         """Go on after `done` steps: lines of later ones, which a killed run may have left, are dropped."""
         self.file = file
         self.kept = [entry for entry in _whole_lines(file) if entry["step"] < done]
         write_jsonl(file, self.kept)
-        self._open = file.open("ab")
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        self._open.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
-        self._open.flush()
-
-    def sync(self) -> None:
-        """Make all lines durable."""
-        os.fsync(self._open.fileno())
-
-    def close(self) -> None:
-        self._open.close()
+        with self.file.open("ab") as file:
+            file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
 
 
 @contextmanager
@@ -43,7 +34,8 @@ def open_curves(folder: Path, kind: str, name: str, settings: Mapping[str, Any],
     if not first:
         yield lambda step, values: None
         return
-    with _logger(kind, folder / "log", name, settings, done) as log, closing(Lines(folder / "loss.jsonl", done)) as lines:
+    with _logger(kind, folder / "log", name, settings, done) as log:
+        lines = Lines(folder / "loss.jsonl", done)
 
         def add(step: int, values: Mapping[str, float]) -> None:
             lines.add({"step": step} | dict(values))

@@ -95,11 +95,6 @@ class InfluenceLog:
                     found[clip] = (self._targets @ feature.feature.double().numpy()).tolist()
         return found
 
-    def close(self) -> None:
-        if self._lines is not None:
-            self._lines.close()
-        self.model.free()
-
     def _load(self, clip: str) -> Prepared:
         if clip not in self._clips:
             raise ConfigError(f"{clip!r} is no clip of {self.config.out}'s scored pool, so its influence cannot be measured")

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -51,12 +51,13 @@ def run_job(
     average = None if options.ema is None else {name: value.detach().clone() for name, value in tuned.items()}
     checkpoint = job.folder / "checkpoint.safetensors"
     done = load_checkpoint(checkpoint, tuned, optimiser, average)
+    every = options.influence_every
+    watch = None if every is None else InfluenceLog(config, job.folder / "influence.jsonl", every, done.step)
     left, label, began = options.steps - done.step, f"training {job.arm.text}", time.monotonic()
     _record(config, job, processes, done.seconds, "started")
     progress.say(f"{label}: {left} steps of {options.batch} clips, of which it has {len(job.clips)}")
     with (
         open_curves(job.folder, options.log, job.arm.text, job.settings, done.step, processes.first) as log,
-        _watching(config, job, done.step) as watch,
         progress.steps(label, left) as tick,
     ):
         for share in _shares(config, job, model, inputs, processes, done.step):
@@ -123,19 +124,6 @@ def _shares(
             if step + 1 < options.steps:
                 coming = reader.submit(read, step + 1)
             yield share
-
-
-@contextmanager
-def _watching(config: Config, job: Job, done: int) -> Iterator[InfluenceLog | None]:
-    every = config.train.influence_every
-    if every is None:
-        yield None
-        return
-    watch = InfluenceLog(config, job.folder / "influence.jsonl", every, done)
-    try:
-        yield watch
-    finally:
-        watch.close()
 
 
 @torch.no_grad()
