@@ -83,7 +83,8 @@ def _generate(
 ) -> None:
     pipeline = _pipeline(config, arm, model).to(device)
     options = config.generate
-    with progress.steps(f"generating with {arm.text}", sum(map(len, batches))) as tick:
+    missing = {sample for batch in batches for sample in batch if not sample.is_made()}
+    with progress.steps(f"generating with {arm.text}", len(missing)) as tick:
         for batch in batches:
             negative = texts[options.negative].expand(len(batch), -1, -1)
             about = batch[0].about
@@ -99,6 +100,8 @@ def _generate(
                 output_type="np",
             ).frames
             for sample, video in zip(batch, videos, strict=True):
+                if sample not in missing:
+                    continue
                 if not np.isfinite(video).all():
                     raise ModelError(f"{sample.file}: {arm.text} generates numbers that are not finite; was its rate too high?")
                 sample.keep((video * 255 + 0.5).clip(0, 255).astype(np.uint8))

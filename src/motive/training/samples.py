@@ -22,7 +22,7 @@ from motive.training.tuning import LORA_FILE, result_folder
 from motive.video.write import write_video
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """One video of an arm. seed: its number among those of its prompt. about: all that it depends on, which its .json tells."""
 
