@@ -19,6 +19,7 @@ from motive.attribution.selection_files import save_selection
 from motive.attribution.store import PLAIN_COLUMNS
 from motive.evaluation.study import samples, votes
 from motive.evaluation.study.result import Agreement, Comparison, RaterResult, Result
+from motive.training import arms, finetune, generate, influence
 
 HERE = Path(__file__).parent
 
@@ -43,6 +44,14 @@ def reference() -> str:
         _code(inspect.getdoc(write_scores)),
         "### The selection",
         _code(inspect.getdoc(save_selection)),
+        "### arms/",
+        "What an arm is:",
+        _code(inspect.getdoc(arms)),
+        "What training it leaves:",
+        _code(inspect.getdoc(finetune)),
+        _code(inspect.getdoc(influence)),
+        "### samples/",
+        _code(inspect.getdoc(generate)),
         "## A human study",
         "What `motive study make` reads:",
         _code(inspect.getdoc(samples)),

@@ -15,6 +15,7 @@ from motive.errors import MotiveError
 from motive.evaluation.study.commands import app as study_app
 from motive.lab.commands import app as lab_app
 from motive.store_commands import app as store_app
+from motive.training.commands import generate, train
 
 if TYPE_CHECKING:
     from motive.verbs import Indexed
@@ -279,6 +280,8 @@ def demo(
     print_result(as_json, asdict(done.indexed) | asdict(shown) | facts, lines)
 
 
+app.command()(train)
+app.command()(generate)
 app.add_typer(lab_app, name="lab")
 app.add_typer(store_app, name="store")
 app.add_typer(study_app, name="study")

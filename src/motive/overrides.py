@@ -40,13 +40,15 @@ def expand_preset(tree: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
 
 def resolve_paths(tree: dict[str, Any], base: Path) -> None:
-    """Make `out`, `pool`, `queries`, `root`, `motion.weights`, and a local `store.at` and `model.path` absolute."""
+    """Make `out`, `pool`, `queries`, `root`, `motion.weights`, `generate.prompts`, and a local `store.at` and `model.path`
+    absolute."""
     for key in ("out", "pool", "queries", "root"):
         if isinstance(tree.get(key), str) and not (key != "out" and is_address(tree[key])):
             tree[key] = str(local_path(tree[key], base))
-    motion = tree.get("motion")
-    if isinstance(motion, dict) and isinstance(motion.get("weights"), str):
-        motion["weights"] = str(local_path(motion["weights"], base))
+    for name, key in (("motion", "weights"), ("generate", "prompts")):
+        section = tree.get(name)
+        if isinstance(section, dict) and isinstance(section.get(key), str):
+            section[key] = str(local_path(section[key], base))
     store = tree.get("store")
     if isinstance(store, dict) and isinstance(store.get("at"), str) and not is_address(store["at"]):
         store["at"] = str(local_path(store["at"], base))

@@ -81,16 +81,18 @@ def _check_kinds(part: Path) -> None:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keep transformers' progress bars, one a component, out of our own reports."""
-    from transformers.utils import logging
+    """Keep the progress bars of transformers and diffusers, one a component, out of our own reports."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    libraries = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    for library in libraries:
+        library.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
-            logging.enable_progress_bar()
+        for library in libraries:
+            library.enable_progress_bar()
 
 
 def hash_part(part: Path) -> str:
