@@ -13,6 +13,7 @@ from motive.errors import ConfigError
 from motive.overrides import apply_settings, expand_preset, resolve_paths
 from motive.places import as_place
 from motive.plain_yaml import read_yaml
+from motive.report.section import ReportSection
 from motive.section import Fraction, Section
 
 PlaceOf = Annotated[Path | str, BeforeValidator(as_place)]
@@ -235,6 +236,7 @@ class Config(Section):
     """Coarse to fine: stages, the first on the whole pool, each with a `share` of it that goes on and what it does
     differently; what is left is scored at full fidelity."""
     export: ExportSection = ExportSection()
+    report: ReportSection = ReportSection()
 
     @model_validator(mode="after")
     def _narrowing(self) -> "Config":

@@ -35,8 +35,8 @@ class Samples:
     left_out: tuple[str, ...]
 
 
-def read_samples(folder: Path) -> Samples:
-    """Read the folder described above. Raises StudyError unless it has two arms with videos and every prompt is usable."""
+def read_samples(folder: Path, least: int = 2) -> Samples:
+    """Read the folder described above. Raises StudyError unless it has `least` arms with videos and every prompt is usable."""
     if not folder.is_dir():
         raise StudyError(f"{folder}: no such folder; give one that holds prompts.jsonl and a folder of videos for each arm")
     prompts = _prompts(folder / "prompts.jsonl")
@@ -49,10 +49,10 @@ def read_samples(folder: Path) -> Samples:
             )
         videos[place.name] = _videos(place, prompts, left_out)
     videos = {arm: found for arm, found in videos.items() if found}
-    if len(videos) < 2:
+    if len(videos) < least:
         hint = f" (left out: {'; '.join(left_out[:3])})" if left_out else ""
         raise StudyError(
-            f"{folder}: found {len(videos)} arms with videos named <prompt id>-<seed>.mp4; a comparison needs two{hint}"
+            f"{folder}: found {len(videos)} arms with videos named <prompt id>-<seed>.mp4; {least} are needed{hint}"
         )
     return Samples(prompts, videos, tuple(left_out))
 
