@@ -14,13 +14,23 @@ from motive.attribution.scores import DESCRIBING
 from motive.config import Config
 from motive.errors import StoreError
 from motive.files import digest, each_json
-from motive.report.clips import Ends
+from motive.report.clips import Ends, Films, ends
 from motive.report.films import CRF, MASK, OPACITY, Film, shown_size
 from motive.report.standing import Standing
 from motive.video.decode import Sampling
 
 REVIEWED = 60
 """Kept clips, best first, and harmful ones, worst first, that are shown as videos where there is room for them."""
+
+
+def all_ends(standing: Standing) -> list[Ends]:
+    """Each query's influence and its best and worst clips."""
+    return [ends(standing.scores, query, standing.config.report.clips) for query in range(len(standing.scores.queries))]
+
+
+def film_names(standing: Standing) -> Films:
+    """The names of `films_of_clips`, by key."""
+    return {key: film.name for key, film in films_of_clips(standing, all_ends(standing)).items()}
 
 
 def films_of_clips(standing: Standing, found: Sequence[Ends]) -> dict[str, Film]:

@@ -37,7 +37,7 @@ CRF = 23
 
 MASK = (255, 140, 0)
 """Colour of the mask, RGB, and below how much of the picture a weight of 1 covers."""
-OPACITY = 0.65
+OPACITY = 0.55
 
 PIXELS = 8192 * 4320
 SAMPLE_FRAMES = 1024

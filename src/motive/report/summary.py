@@ -72,8 +72,9 @@ def _queries(standing: Standing, films: Films) -> list[dict[str, Any]]:
 def _brief(config: Config) -> list[list[str]]:
     """What most readers ask of the settings."""
     video, gradients, influence = config.video, config.gradients, config.influence
-    levels = ", ".join(f"{sigma:g}" for sigma in gradients.sigmas)
-    draws = gradients.draws or len(gradients.sigmas)
+    sigmas = gradients.sigmas
+    levels = ", ".join(f"{sigma:g}" for sigma in sigmas) if len(sigmas) <= 4 else f"{min(sigmas):.2g} to {max(sigmas):.2g}"
+    draws = gradients.draws or len(sigmas)
     loss = {"motion": "weighted by motion", "uniform": "of the whole video", "queries": "weighted by motion in queries only"}
     return [
         ["Model", str(config.model.path)],

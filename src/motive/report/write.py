@@ -13,8 +13,8 @@ from motive.config import Config
 from motive.files import write_atomic
 from motive.progress import Progress, Silent
 from motive.report.arms import read_arms
-from motive.report.choice import films_of_clips, latent_frames
-from motive.report.clips import ends, put_query, put_table
+from motive.report.choice import all_ends, films_of_clips, latent_frames
+from motive.report.clips import put_query, put_table
 from motive.report.data import DataFolder
 from motive.report.films import make_films
 from motive.report.page import page
@@ -30,7 +30,7 @@ def write_report(config: Config, progress: Progress | None = None) -> Path:
     """
     folder = config.out / "report"
     standing = read_standing(config)
-    found = [ends(standing.scores, query, config.report.clips) for query in range(len(standing.scores.queries))]
+    found = all_ends(standing)
     films, arms = films_of_clips(standing, found), read_arms(config)
     wanted = list({film.name: film for film in [*films.values(), *arms.films]}.values())
     failed = make_films(

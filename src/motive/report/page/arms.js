@@ -61,7 +61,7 @@ function sampleRow(prompt, names, videos) {
     return el("figure", {}, el("figcaption", {}, given(name)), film(found?.[1], `${name}: ${prompt.prompt}`, { own: true }));
   }));
   show(seeds[0]);
-  const pick = seeds.length > 1 ? el("div", { class: "seeds", role: "group", "aria-label": "Seed" }, seeds.map((seed) => el("button", { type: "button", "aria-pressed": seed === seeds[0], onclick: (event) => {
+  const pick = seeds.length > 1 ? el("div", { class: "seeds", role: "group", "aria-label": "Seed" }, seeds.map((seed) => el("button", { type: "button", "aria-pressed": String(seed === seeds[0]), onclick: (event) => {
     for (const other of event.target.parentElement.children) other.setAttribute("aria-pressed", other === event.target);
     show(seed);
   } }, `seed ${seed}`))) : null;
@@ -81,7 +81,7 @@ function training(known) {
 function during({ arm, influence }) {
   const count = influence.steps[0][1].length;
   const mean = influence.steps.map(([step, own]) => [step, own.reduce((sum, value) => sum + value, 0) / own.length]);
-  const series = count <= 8 ? influence.queries.map((query, n) => [queryName(query), influence.steps.map(([step, own]) => [step, own[n]])]) : [["mean over queries", mean]];
+  const series = count <= 8 ? influence.queries.map((query, n) => [title(queryName(query)), influence.steps.map(([step, own]) => [step, own[n]])]) : [["mean over queries", mean]];
   const rows = (entries) => entries.map(([id, value]) => [given(clipName(id)), number(value, 4, true)]);
   return [
     el("h3", {}, "Influence during training: ", given(arm)),
@@ -97,5 +97,5 @@ function queryName(id) {
 
 let clipNames = new Map();
 function clipName(id) {
-  return clipNames.get(id) ?? id;
+  return title(clipNames.get(id) ?? id);
 }

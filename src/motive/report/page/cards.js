@@ -14,23 +14,24 @@ function influenceWords(value) {
   return run.error_bar ? `influence ${number(value, 3, true)} ± ${number(run.error_bar, 3)}` : `influence ${number(value, 3, true)}`;
 }
 
-// influence: [value, largest on the page] on the query at hand; without it the card shows votes and mean influence.
-function clipCard(row, influence = null) {
-  const [value, top] = influence ?? [row.mean, topMean()];
-  const told = influence ? influenceWords(value) : `mean influence ${number(value, 3, true)}`;
-  return el("article", { class: "card", tabindex: "0", "data-item": true, "data-place": row.place, "aria-label": `${words(row.name)}, rank ${row.rank}, ${told}`, onclick: () => openDetails(row), onkeydown: (event) => event.key === "Enter" && openDetails(row) },
+// What a card shows of its clip: mean influence over the run's queries, influence on one query, or a choice's own mean.
+const overAll = (row) => ({ value: row.mean, error: 0, top: topMean(), told: `mean influence ${number(row.mean, 3, true)}`, votes: `${row.votes}/${run.counts.queries} votes` });
+const onOne = (top) => (row) => ({ ...overAll(row), value: row.influence, error: run.error_bar, top, told: influenceWords(row.influence) });
+const chosen = (top, of) => (row) => ({ value: row.influence, error: 0, top, told: `mean influence ${number(row.influence, 3, true)}`, votes: `${row.chosen}/${of} votes` });
+
+function clipCard(row, { value, error, top, told, votes }) {
+  return el("article", { class: "card", tabindex: "0", "data-item": true, "data-place": row.place, "aria-label": `${words(row.name)}, rank ${row.rank}, ${told}`, ...opening(row) },
     film(row.film, row.name),
     el("div", { class: "told" },
-      el("p", { class: "value" }, el("strong", {}, number(value, 3, true)), influence && run.error_bar ? el("span", { class: "quiet" }, ` ± ${number(run.error_bar, 3)}`) : null, badge(row.fate)),
-      whisker(value, influence ? run.error_bar : 0, top, told),
-      el("p", { class: "name" }, given(row.name)),
+      el("p", { class: "value" }, el("strong", {}, number(value, 3, true)), error ? el("span", { class: "quiet" }, ` ± ${number(error, 3)}`) : null, badge(row.fate)),
+      whisker(value, error, top, told),
+      el("p", { class: "name" }, given(title(row.name))),
       el("p", { class: "caption" }, given(row.caption)),
-      el("p", { class: "facts" }, `rank ${whole(row.rank)} · ${row.votes}/${run.counts.queries} votes · ${number(row.motion, 1)} px/frame${row.label === "moving" ? "" : ` · ${words(row.label)}`}`)));
+      el("p", { class: "facts" }, `rank ${whole(row.rank)} · ${votes}`, el("br"), `${number(row.motion, 1)} px/frame${row.label === "moving" ? "" : ` · ${words(row.label)}`}`)));
 }
 
-function cards(rows, top = null, none = "None.") {
-  if (!rows.length) return el("p", { class: "about" }, none);
-  return el("div", { class: "cards" }, rows.map((row) => clipCard(row, top === null ? null : [row.influence, top])));
+function cards(rows, of = overAll, none = "None.") {
+  return rows.length ? el("div", { class: "cards" }, rows.map((row) => clipCard(row, of(row)))) : el("p", { class: "about" }, none);
 }
 
 function trouble(error) {

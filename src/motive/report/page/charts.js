@@ -110,24 +110,24 @@ function curves(series, label, xTitle, yTitle) {
     series.length > 1 ? el("ul", { class: "legend" }, series.map(([name], n) => el("li", {}, el("span", { class: `swatch c${n % 8}`, "aria-hidden": "true" }), given(name)))) : null);
 }
 
-// Means with intervals, one below the other, on one scale.
+// Means with intervals, one below the other, on one scale; as wide as there is room, each row as tall as a line beside it.
 function intervals(rows, label) {
-  const [W, left, right, each] = [420, 8, 8, 26];
+  const each = 26;
   const ends = rows.flatMap(({ mean, low, high }) => [mean, low, high]).filter(Number.isFinite);
   if (!ends.length) return el("span", {}, "–");
   let [low, high] = [Math.min(...ends), Math.max(...ends)];
-  const room = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
+  const room = (high - low) * 0.08 || Math.abs(high) * 0.1 || 1;
   [low, high] = [low - room, high + room];
-  const x = (value) => left + ((value - low) / (high - low)) * (W - left - right);
-  const scale = ticks(low, high, 4);
-  const H = rows.length * each + 22;
-  return chart(W, H, label,
-    scale.values.map((value) => [svg("line", { x1: x(value), x2: x(value), y1: 0, y2: H - 20, class: "rule" }), text(x(value), H - 5, number(value, scale.digits), { class: "mid" })]),
+  const x = (value) => `${(3 + (94 * (value - low)) / (high - low)).toFixed(2)}%`;
+  const scale = ticks(low, high, 3);
+  const height = rows.length * each + 20;
+  return svg("svg", { class: "chart intervals", height, role: "img", "aria-label": label }, svg("title", {}, label),
+    scale.values.map((value) => [svg("line", { x1: x(value), x2: x(value), y1: 0, y2: height - 18, class: "rule" }), text(x(value), height - 4, number(value, scale.digits), { class: "mid" })]),
     rows.map(({ mean, low: a, high: b, name }, n) => {
-      const at = (n + 0.5) * each;
+      const middle = (n + 0.5) * each;
       if (!Number.isFinite(mean)) return null;
       return svg("g", {}, svg("title", {}, `${words(name)}: ${number(mean)} [${number(a)}, ${number(b)}]`),
-        Number.isFinite(a) && Number.isFinite(b) ? svg("line", { x1: x(a), x2: x(b), y1: at, y2: at, class: "interval" }) : null,
-        svg("circle", { cx: x(mean), cy: at, r: 5, class: "dot" }));
+        Number.isFinite(a) && Number.isFinite(b) ? svg("line", { x1: x(a), x2: x(b), y1: middle, y2: middle, class: "interval" }) : null,
+        svg("circle", { cx: x(mean), cy: middle, r: 5, class: "dot" }));
     }));
 }

@@ -27,7 +27,7 @@ async function choose() {
       choice.queries[box.checked ? "add" : "delete"](query.id);
       changed();
     } });
-    return el("label", { class: "tick", for: `query-${n}` }, box, query.film && !run.failed[query.film] ? el("img", { src: `media/${query.film}.jpg`, alt: "" }) : el("span", { class: "blank" }), given(query.name));
+    return el("label", { class: "tick", for: `query-${n}` }, box, query.film && !run.failed[query.film] ? el("img", { src: `media/${query.film}.jpg`, alt: "" }) : el("span", { class: "blank" }), given(title(query.name)));
   });
   const all = (on) => () => {
     choice.queries = new Set(on ? run.queries.map((query) => query.id) : []);
@@ -74,7 +74,7 @@ async function showChoice(results) {
       el("h2", {}, `${plural(found.size, "clip")} kept`),
       el("p", { id: "shared" }, `${whole(found.shared)} of them are also kept by the run itself.`),
       ...found.caveats.map((line) => el("p", { class: "caveat" }, words(line))),
-      cards(kept), kept.length < found.size ? el("p", {}, `The first ${kept.length}; an export holds all.`) : "");
+      cards(kept, chosen(kept.reduce((top, row) => Math.max(top, Math.abs(row.influence)), 0), choice.queries.size)), kept.length < found.size ? el("p", {}, `The first ${kept.length}; an export holds all.`) : "");
   } catch (error) {
     if (turn === asking) results.replaceChildren(trouble(error));
   }

@@ -39,7 +39,7 @@ function clips(which) {
         el("div", { class: "field wider" }, el("label", { for: "search" }, "Search"), searching),
         which === "clips" ? picker("Fate", [["", "all"], ["kept", "kept"], ["harmful", "harmful"], ["neither", "neither"]], state.fate, change("fate")) : null,
         picker("Label", [["", "all"], ["moving", "moving"], ["static", "static"], ["camera", "camera"]], state.label, change("label")),
-        picker("Influence on", [["", "no query"], ...run.queries.map((query, n) => [n, words(query.name)])], state.query, change("query")),
+        picker("Influence on", [["", "no query"], ...run.queries.map((query, n) => [n, words(title(query.name))])], state.query, change("query")),
         picker("Show as", [["table", "table"], ["cards", "cards"]], state.as, change("as"))),
       results,
     ];
@@ -67,11 +67,11 @@ async function drawResults(rows, state, results) {
     Object.assign(state, state.sort === name ? { down: !state.down } : { sort: name, down }, { page: 0 });
     return drawResults(rows, state, results).then(() => results.querySelector(`[data-sort="${name}"]`)?.focus());
   };
-  const top = column ? Math.max(...column.map(Math.abs)) : null;
+  const kind = column ? onOne(column.reduce((top, value) => Math.max(top, Math.abs(value)), 0)) : overAll;
   const count = `${plural(found.length, "clip")}${found.length > PAGE ? `, page ${state.page + 1} of ${pages}` : ""}`;
   results.replaceChildren(
     pager(count, state.page, pages, turn),
-    state.as === "cards" ? cards(shown, top, "No clip matches.") : shown.length ? clipTable(shown, state, sortBy) : el("p", {}, "No clip matches."),
+    state.as === "cards" ? cards(shown, kind, "No clip matches.") : shown.length ? clipTable(shown, state, sortBy) : el("p", {}, "No clip matches."),
     pages > 1 ? pager("", state.page, pages, turn) : "");
   results.turn = turn;
   results.page = () => state.page;
@@ -108,7 +108,7 @@ function clipTable(rows, state, sortBy) {
   const cell = (row) => ({
     rank: () => whole(row.rank),
     name: () => el("div", { class: "who" }, row.film && !run.failed[row.film] ? el("img", { src: `media/${row.film}.jpg`, alt: "", loading: "lazy" }) : el("span", { class: "blank" }),
-      el("div", {}, el("button", { type: "button", class: "name", onclick: (event) => (event.stopPropagation(), openDetails(row)) }, given(row.name)), el("p", { class: "caption" }, given(row.caption)))),
+      el("div", {}, el("button", { type: "button", class: "name", onclick: (event) => (event.stopPropagation(), openDetails(row)) }, given(title(row.name))), el("p", { class: "caption" }, given(row.caption)))),
     votes: () => `${row.votes}/${run.counts.queries}`,
     mean: () => number(row.mean, 4, true),
     influence: () => number(row.influence, 4, true),
@@ -118,7 +118,7 @@ function clipTable(rows, state, sortBy) {
   });
   return el("div", { class: "wide" }, el("table", { class: "clips" }, el("caption", { class: "away" }, "Clips"),
     el("thead", {}, el("tr", {}, head)),
-    el("tbody", {}, rows.map((row) => el("tr", { "data-item": true, "data-place": row.place, tabindex: "0", onclick: () => openDetails(row), onkeydown: (event) => event.target === event.currentTarget && event.key === "Enter" && openDetails(row) },
+    el("tbody", {}, rows.map((row) => el("tr", { "data-item": true, "data-place": row.place, tabindex: "0", ...opening(row) },
       columns.map(([name]) => el("td", { class: `is-${name}` }, cell(row)[name]())))))));
 }
 

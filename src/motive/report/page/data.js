@@ -20,7 +20,7 @@ function load(name) {
 }
 
 // The clips that the table lists, as rows of names; chunk by chunk, so that the first are there at once.
-const NAMES = ["place", "id", "name", "caption", "rank", "votes", "mean", "motion", "label", "fate", "film", "influence"];
+const NAMES = ["place", "id", "name", "caption", "rank", "votes", "mean", "motion", "label", "fate", "film", "influence", "chosen"];
 const asRow = (values) => Object.fromEntries(NAMES.map((name, n) => [name, values[n]]));
 
 let listing = null;

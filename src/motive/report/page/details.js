@@ -1,12 +1,22 @@
 // All that is known of one clip, in a dialog; the clips before and after it, as the view behind lists them, are a key away.
 
+// What makes an element open its clip, by mouse and by keyboard.
+function opening(row) {
+  const onkeydown = (event) => {
+    if (event.key !== "Enter" || event.target !== event.currentTarget) return;
+    event.preventDefault(); // else it would also press the button that the dialog begins with
+    openDetails(row);
+  };
+  return { onclick: () => openDetails(row), onkeydown };
+}
+
 async function openDetails(row) {
   const box = at("details");
   const item = [...document.querySelectorAll("main [data-item]")].find((entry) => entry.dataset.place === String(row.place));
   if (item) focusItem(item);
   box.replaceChildren(
     el("div", { class: "bar" },
-      el("h2", { id: "details-name" }, given(row.name)), badge(row.fate),
+      el("h2", { id: "details-name", tabindex: "-1", autofocus: true }, given(row.name)), badge(row.fate),
       el("button", { type: "button", onclick: () => besides(-1) }, "Previous"),
       el("button", { type: "button", onclick: () => besides(1) }, "Next"),
       el("button", { type: "button", onclick: () => box.close() }, "Close")),
@@ -19,8 +29,7 @@ async function openDetails(row) {
   try {
     const known = await detailsAt(row.place);
     if (at("details-name")?.textContent !== words(row.name)) return;
-    box.querySelector(".reach").replaceChildren(...reach(known));
-    box.querySelector(".facts-list").append(...otherFacts(known));
+    box.querySelector(".reach").replaceChildren(...reach(known), el("dl", { class: "facts-list" }, otherFacts(known)));
   } catch (error) {
     box.querySelector(".reach").replaceChildren(trouble(error));
   }
@@ -65,7 +74,7 @@ function reach({ influence }) {
     el("ul", { class: "bars" }, order.map(([value, n]) => {
       const query = run.queries[n];
       const told = `${words(query.name)}: ${influenceWords(value)}${value > query.cut ? ", a vote" : ""}`;
-      return el("li", {}, el("a", { href: `#queries/${n}`, onclick: () => at("details").close() }, given(query.name)), whisker(value, run.error_bar, top, told), el("span", { class: "value" }, number(value, 3, true)), el("span", { class: value > query.cut ? "vote" : "vote no", "aria-hidden": "true" }));
+      return el("li", {}, el("a", { href: `#queries/${n}`, onclick: () => at("details").close() }, given(title(query.name))), whisker(value, run.error_bar, top, told), el("span", { class: "value" }, number(value, 3, true)), el("span", { class: value > query.cut ? "vote" : "vote no", "aria-hidden": "true" }));
     })),
   ];
 }

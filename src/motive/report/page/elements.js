@@ -32,6 +32,9 @@ function given(text, attributes = {}) {
   return el("bdi", { ...attributes }, words(text));
 }
 
+// A clip's name without the ending of its file.
+const title = (name) => String(name).replace(/\.(mp4|mov|mkv|webm|avi|m4v|mpg|mpeg|gif)$/i, "");
+
 function number(value, digits = 3, signed = false) {
   if (typeof value !== "number" || !Number.isFinite(value)) return "–";
   const text = Math.abs(value).toFixed(digits);

@@ -16,7 +16,7 @@ async function overview() {
       ["Error of a score", run.error_bar === null ? "not known" : `± ${number(run.error_bar, 3)}`],
     ].map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
     section("Most helpful", "The first of the clips that were kept.", cards(kept), el("p", {}, el("a", { href: "#clips" }, "All clips"))),
-    section("Most harmful", "The last by votes and mean influence: look at them before you leave them in.", cards(harmful, null, "None is listed here."), harmful.length ? el("p", {}, el("a", { href: "#harmful" }, "Review all harmful clips")) : null),
+    section("Most harmful", "The last by votes and mean influence: look at them before you leave them in.", cards(harmful, overAll, "None is listed here."), harmful.length ? el("p", {}, el("a", { href: "#harmful" }, "Review all harmful clips")) : null),
     el("div", { class: "pair" },
       section("Mean influence", "All clips; heights are the square root of counts.", histogram(run.scores.mean, "Distribution of mean influence over all clips", "mean influence"), legend(...fateLegend())),
       section("Votes", "How many queries vote for a clip.", histogram({ low: -0.5, high: counts.queries + 0.5, counts: run.scores.votes }, "Distribution of votes", "votes"), legend(...fateLegend()))),
@@ -51,7 +51,7 @@ function labels() {
 
 function common() {
   if (run.queries.length < 2) return null;
-  const names = run.queries.slice(0, run.overlap.length).map((query) => query.name);
+  const names = run.queries.slice(0, run.overlap.length).map((query) => title(query.name));
   const few = run.queries.length > names.length ? ` The first ${names.length} of ${run.queries.length} queries.` : "";
   return section("What queries have in common", `Of the clips that two queries vote for, the share that both do, in per cent.${few}`,
     el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Clips in common" }, heatmap(run.overlap, names, "Share of clips in common between queries", (n) => (location.hash = `queries/${n}`))));
