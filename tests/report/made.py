@@ -25,7 +25,9 @@ ARMS = ("base", "motive", "random@1")
 
 def add_arms(out: Path, clips: list[str], queries: list[str]) -> None:
     """Arms, samples and metrics, with hostile prompts."""
-    write_jsonl(out / "samples" / "prompts.jsonl", [{"id": id, "prompt": text, "motion": "slide"} for id, text in HOSTILE.items()])
+    write_jsonl(
+        out / "samples" / "prompts.jsonl", [{"id": id, "prompt": text, "motion": "slide"} for id, text in HOSTILE.items()]
+    )
     for a, arm in enumerate(ARMS):
         for p, prompt in enumerate(HOSTILE):
             for seed in (0, 1):
@@ -59,8 +61,23 @@ def metrics() -> dict:
         }
         for n, name in enumerate(("base", "motive", "random"))
     }
-    compared = {"metric": "correct_motion", "a": "motive", "b": "random", "difference": 0.2, "low": 0.1, "high": 0.3, "p": 0.01, "n": 12}
-    return {"version": 1, "arms": arms, "comparisons": [compared], "samples": [], "notes": ["three <b>seeds</b> would be surer"]}
+    compared = {
+        "metric": "correct_motion",
+        "a": "motive",
+        "b": "random",
+        "difference": 0.2,
+        "low": 0.1,
+        "high": 0.3,
+        "p": 0.01,
+        "n": 12,
+    }
+    return {
+        "version": 1,
+        "arms": arms,
+        "comparisons": [compared],
+        "samples": [],
+        "notes": ["three <b>seeds</b> would be surer"],
+    }
 
 
 def synthetic(config: Config, count: int, queries: int) -> None:
@@ -78,7 +95,9 @@ def synthetic(config: Config, count: int, queries: int) -> None:
         "key": [f"{n:064x}" for n in range(count)],
         "name": [f"{name}.mp4" for name in names],
         "path": [f"/nowhere/{name}.mp4" for name in names],
-        "caption": [list(HOSTILE.values())[n] if n < 3 else f"a {('red', 'blue')[n % 2]} ball number {n}" for n in range(count)],
+        "caption": [
+            list(HOSTILE.values())[n] if n < 3 else f"a {('red', 'blue')[n % 2]} ball number {n}" for n in range(count)
+        ],
         "sha256": ["0" * 64] * count,
         "label": ["static" if v < 0.25 else "moving" for v in speed],
         "motion_mean": speed / 3,
@@ -90,7 +109,10 @@ def synthetic(config: Config, count: int, queries: int) -> None:
         "extra": [json.dumps({"tag": f"tag-{n}"}) for n in range(count)],
     }
     table = pa.table(rows)
-    asked = [row | {"id": f"q{n}", "name": f"query_{n}.mp4", "key": f"{'f' * 60}{n:04}"} for n, row in enumerate(table.slice(0, queries).to_pylist())]
+    asked = [
+        row | {"id": f"q{n}", "name": f"query_{n}.mp4", "key": f"{'f' * 60}{n:04}"}
+        for n, row in enumerate(table.slice(0, queries).to_pylist())
+    ]
     facts = Facts(asked, 0.044, True, "")
     with new_file(config.out / "scores.parquet") as aside:
         write_scores(aside, facts, table.schema, [(table, influence.T)])

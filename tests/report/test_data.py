@@ -148,7 +148,9 @@ def test_arms_samples_and_metrics(armed) -> None:
 def test_damaged_files_of_arms_are_told(run) -> None:
     (run.out / "arms" / "motive").mkdir(parents=True)
     (run.out / "arms" / "motive" / "arm.json").write_text("{")
-    (run.out / "arms" / "motive" / "influence.jsonl").write_text('{"step": "x", "clips": 3}\n{"step": 1, "clips": {"a": ["b"]}}\n')
+    (run.out / "arms" / "motive" / "influence.jsonl").write_text(
+        '{"step": "x", "clips": 3}\n{"step": 1, "clips": {"a": ["b"]}}\n'
+    )
     (run.out / "metrics.json").write_text("[]")
     (run.out / "samples").mkdir()
     (run.out / "samples" / "prompts.jsonl").write_text('{"id": "a"}\n')

@@ -58,7 +58,11 @@ def _arm(file: Path, notes: list[str]) -> dict[str, Any]:
         notes.append(f"{file}: cannot be read ({error})")
         told = {}
     known = {name: told.get(name) for name in ("name", "seed", "steps", "clips", "seconds", "state", "settings")}
-    return known | {"arm": folder.name, "loss": _loss(folder / "loss.jsonl"), "influence": _influence(folder / "influence.jsonl")}
+    return known | {
+        "arm": folder.name,
+        "loss": _loss(folder / "loss.jsonl"),
+        "influence": _influence(folder / "influence.jsonl"),
+    }
 
 
 def _loss(file: Path) -> list[list[float]]:

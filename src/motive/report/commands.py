@@ -8,7 +8,7 @@ from motive.command_line import AsJson, Settings, Source, print_result, progress
 
 
 def report(source: Source = None, settings: Settings = None, as_json: AsJson = False) -> None:
-    """Write the run as pages that open from disk, to report/: its best and worst clips playing, and all that was made of them."""
+    """Write the run as pages that open from disk, to report/: the best and worst clips, and what came of them."""
     from motive.report.write import write_report
 
     index = write_report(read_config(source, settings), progress_for(as_json))

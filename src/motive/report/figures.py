@@ -50,7 +50,12 @@ def of_motion(standing: Standing) -> dict[str, Any]:
     }
     medians = {told or "other": float(np.median(speed[fate == f])) for f, told in enumerate(FATES) if (fate == f).any()}
     top = float(np.quantile(speed, 0.99)) or 1.0
-    return {"speed": histogram(speed, fate, 0.0, top), "labels": labels, "medians": medians, "floor": standing.config.motion.floor}
+    return {
+        "speed": histogram(speed, fate, 0.0, top),
+        "labels": labels,
+        "medians": medians,
+        "floor": standing.config.motion.floor,
+    }
 
 
 def overlap(standing: Standing) -> list[list[float]]:

@@ -28,7 +28,7 @@ from motive.report.choice import film_names
 from motive.report.clips import rows
 from motive.report.page import page, policy
 from motive.report.standing import Standing, read_standing
-from motive.report.views import View, choose, export_view
+from motive.report.views import View, check_name, choose, export_view
 from motive.serving import LocalServer, PageHandler, RefusedError
 
 SHOWN = 60
@@ -86,6 +86,7 @@ class ReportServer(LocalServer):
 
     def export(self, name: str, view: View) -> None:
         """Begin an export, unless one is under way. Raises ConfigError at once for what cannot be exported."""
+        check_name(name)
         choose(self.standing.scores, view)
         if not self._exporting.acquire(blocking=False):
             raise RefusedError(HTTPStatus.CONFLICT, "Another export is under way.")

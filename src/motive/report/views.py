@@ -1,9 +1,9 @@
 """Choosing anew from a run's scores: other queries, another threshold, another number of clips, by the same vote.
 
-    views/<name>/
-      view.json          the queries that voted, the percentile and the number of clips
-      selection.jsonl    and the other files of a selection (see attribution.selection_files.save_selection)
-      export/            as `motive export` writes it
+views/<name>/
+  view.json          the queries that voted, the percentile and the number of clips
+  selection.jsonl    and the other files of a selection (see attribution.selection_files.save_selection)
+  export/            as `motive export` writes it
 """
 
 import re
@@ -57,13 +57,18 @@ def choose(scores: Scores, view: View) -> Viewed:
     return Viewed(some, selection, caveats(selection, some))
 
 
+def check_name(name: str) -> None:
+    """Raises ConfigError for what is no plain name of a folder."""
+    if re.fullmatch(NAME, name) is None:
+        raise ConfigError("a name has letters, digits, dots, hyphens and underscores, 60 at most, and begins with no sign")
+
+
 def export_view(config: Config, scores: Scores, name: str, view: View, progress: Progress) -> list[str]:
     """Write views/<name>/; returns a line for each clip that could not be exported.
 
     Raises ConfigError for a name that is no plain file name, StoreError as `motive export` does.
     """
-    if re.fullmatch(NAME, name) is None:
-        raise ConfigError("a name has letters, digits, dots, hyphens and underscores, 60 at most, and begins with no sign")
+    check_name(name)
     attributed = open_store(config, "pool").fingerprint["prepared"]["video"]
     if changed := differences(attributed, config.video.model_dump(mode="json"), "video."):
         raise StoreError("clips can only be exported as they were attributed:\n" + "\n".join(f"  {c}" for c in changed))

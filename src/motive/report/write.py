@@ -1,9 +1,9 @@
 """A run as pages: one folder that opens from disk, without a network.
 
-    report/
-      index.html              the page
-      data/*.js               what it shows, loaded as it is needed
-      media/<name>.mp4        videos of the clips that are shown as such, with .jpg and, for the mask, .png
+report/
+  index.html              the page
+  data/*.js               what it shows, loaded as it is needed
+  media/<name>.mp4        videos of the clips that are shown as such, with .jpg and, for the mask, .png
 """
 
 from pathlib import Path
