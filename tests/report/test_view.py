@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,20 @@ def test_videos_play_when_served_and_details_open(finished, browser) -> None:
         until(page, "[...document.querySelectorAll('main video')].some((v) => v.currentTime > 0)")
         page.locator(".card").first.click()
         page.locator("#details .bars li").first.wait_for()
+
+
+def test_influence_during_training_is_shown_as_it_comes(armed, tmp_path, browser) -> None:
+    shutil.copytree(armed.out, tmp_path / "run")
+    config = armed.model_copy(update={"out": tmp_path / "run"})
+    file = config.out / "arms" / "motive" / "influence.jsonl"
+    whole = file.read_text().splitlines()[:-1]
+    file.write_text(whole[0] + "\n")
+    points = "document.querySelector('#training [aria-label^=Influence] .curve')?.getAttribute('d').split('L').length"
+    with serving(config) as (_, base), quiet_page(browser, base) as page:
+        page.goto(base + "#arms")
+        until(page, f"{points} === 1")
+        file.write_text("\n".join(whole) + "\n")
+        until(page, f"{points} === {len(whole)}")
 
 
 def test_only_the_report_is_served(finished) -> None:

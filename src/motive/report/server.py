@@ -5,6 +5,7 @@
     POST /select                  {queries, percentile, size}         -> {size, shared, caveats, kept}
     POST /export                  {queries, percentile, size, name}   -> {}, and goes on in the background
     GET  /export                  -> {state, done, total, folder, failed, error}
+    GET  /arms                    -> {arms}, as far as training is now
 
 It listens on the loopback alone. A request that does something carries a token that the page holds, so no other site's page
 can send one (see also motive.serving).
@@ -24,8 +25,10 @@ from motive.attribution.scores import load_scores
 from motive.config import Config
 from motive.errors import ConfigError, MotiveError
 from motive.progress import Step
+from motive.report.arms import read_arms
 from motive.report.choice import film_names
 from motive.report.clips import rows
+from motive.report.data import plain
 from motive.report.page import page, policy
 from motive.report.standing import Standing, read_standing
 from motive.report.views import View, check_name, choose, export_view
@@ -117,6 +120,8 @@ class Handler(PageHandler):
             self.send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page, headers)
         elif path == "/export":
             self.send_json(HTTPStatus.OK, asdict(self.server.exported))
+        elif path == "/arms":
+            self.send_json(HTTPStatus.OK, {"arms": plain(read_arms(self.server.config).value["arms"])})
         elif found := re.fullmatch(r"/(data/[a-z]+(?:-\d+)?\.(js)|media/[0-9a-f]{16}\.(mp4|jpg|png))", path):
             file = self.server.folder / found[1]
             if not file.is_file():

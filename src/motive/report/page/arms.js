@@ -10,7 +10,7 @@ async function arms() {
     missing(),
     known.metrics ? metrics(known.metrics) : null,
     known.samples ? samples(known.samples) : null,
-    training(known.arms),
+    follows(training(known.arms)),
     costs([...known.arms.filter((arm) => typeof arm.seconds === "number").map((arm) => ({ what: given(`Training ${arm.arm}`), seconds: arm.seconds, clips: 0 })), ...run.costs]),
   ];
 }
@@ -76,6 +76,19 @@ function training(known) {
     table(["arm", "clips", "steps", "seed", "time", "state"], known.map((arm) => [given(arm.arm), typeof arm.clips === "number" ? whole(arm.clips) : "–", arm.steps ?? "–", arm.seed ?? "–", typeof arm.seconds === "number" ? duration(arm.seconds) : "–", words(arm.state ?? "")]), { label: "Arms" }),
     losses.length ? [el("h3", {}, "Loss"), curves(losses, "Training loss of each arm over steps", "step", "loss")] : null,
     watched.map((arm) => during(arm)));
+}
+
+// Where the report is served, what training tells is asked for again while it goes on.
+function follows(first) {
+  const place = el("div", { id: "training" }, first);
+  const look = async () => {
+    if (!place.isConnected) return;
+    const { arms: now } = await ask("arms").catch(() => ({ arms: null }));
+    if (now?.length) place.replaceChildren(training(now));
+    setTimeout(look, 4000);
+  };
+  if (token) setTimeout(look, 1000);
+  return place;
 }
 
 function during({ arm, influence }) {

@@ -6,6 +6,9 @@ function chart(width, height, label, ...children) {
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "chart", role: "img", "aria-label": label }, svg("title", {}, label), ...children);
 }
 
+// On a narrow screen a chart is narrower, not smaller: its texts stay legible.
+const chartWidth = () => Math.max(300, Math.min(640, innerWidth - 40));
+
 function text(x, y, value, attributes = {}) {
   return svg("text", { x, y, ...attributes }, value);
 }
@@ -25,7 +28,7 @@ function ticks(low, high, count = 5) {
 
 // Counts by fate, stacked. lines: [value, class, label] upright across it.
 function histogram(data, label, unit, lines = []) {
-  const [W, H, left, right, top, foot] = [640, 220, 46, 12, 26, 40];
+  const [W, H, left, right, top, foot] = [chartWidth(), 220, 46, 12, 26, 40];
   const bins = data.counts.kept.length;
   const totals = Array.from({ length: bins }, (_, n) => FATES.reduce((sum, [fate]) => sum + data.counts[fate][n], 0));
   const most = Math.max(1, ...totals);
@@ -89,7 +92,7 @@ function heatmap(matrix, names, label, open) {
 
 // Curves over steps: series are [name, [[x, y], ...]]. Above eight, all are thin and the mean is drawn over them.
 function curves(series, label, xTitle, yTitle) {
-  const [W, H, left, right, top, foot] = [640, 240, 62, 12, 14, 40];
+  const [W, H, left, right, top, foot] = [chartWidth(), 240, 62, 12, 14, 40];
   const points = series.flatMap(([, own]) => own);
   if (!points.length) return el("p", {}, "Nothing was recorded.");
   const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];

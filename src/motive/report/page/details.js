@@ -16,10 +16,10 @@ async function openDetails(row) {
   if (item) focusItem(item);
   box.replaceChildren(
     el("div", { class: "bar" },
-      el("h2", { id: "details-name", tabindex: "-1", autofocus: true }, given(row.name)), badge(row.fate),
+      el("h2", { id: "details-name" }, given(row.name)), badge(row.fate),
       el("button", { type: "button", onclick: () => besides(-1) }, "Previous"),
       el("button", { type: "button", onclick: () => besides(1) }, "Next"),
-      el("button", { type: "button", onclick: () => box.close() }, "Close")),
+      el("button", { type: "button", autofocus: true, onclick: () => box.close() }, "Close")),
     el("div", { class: "detail" },
       el("div", {}, el("div", { class: "big" }, film(row.film, row.name)), el("p", { class: "caption whole" }, given(row.caption)),
         el("dl", { class: "facts-list" }, ownFacts(row))),

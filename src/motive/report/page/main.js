@@ -20,6 +20,7 @@ async function show() {
   const name = wanted in VIEWS ? wanted : "overview";
   const turn = ++showing;
   for (const link of at("nav").children) link.setAttribute("aria-current", link.dataset.view === name ? "page" : "false");
+  at("nav").querySelector("[aria-current=page]").scrollIntoView({ block: "nearest", inline: "nearest" });
   const view = el("div", { class: `view ${name}`, "data-view": name });
   try {
     view.append(...(await VIEWS[name][1](argument)).filter(Boolean));

@@ -13,7 +13,7 @@ async function overview() {
     el("dl", { class: "tiles" }, [
       ["Scored", whole(counts.scored)], ["Kept", whole(counts.kept)], ["Harmful", whole(counts.harmful)],
       ["Queries", whole(counts.queries)], ["Without a score", whole(counts.unscored)],
-      ["Error of a score", run.error_bar === null ? "not known" : `± ${number(run.error_bar, 3)}`],
+      ["Error of a score", run.error_bar === null ? "not estimated" : `± ${number(run.error_bar, 3)}`],
     ].map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
     section("Most helpful", "The first of the clips that were kept.", cards(kept), el("p", {}, el("a", { href: "#clips" }, "All clips"))),
     section("Most harmful", "The last by votes and mean influence: look at them before you leave them in.", cards(harmful, overAll, "None is listed here."), harmful.length ? el("p", {}, el("a", { href: "#harmful" }, "Review all harmful clips")) : null),
