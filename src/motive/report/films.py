@@ -1,8 +1,8 @@
-"""The videos of a report: small H.264 files that browsers play, each with its first frame and, where there is one, its mask.
+"""The videos of a report: small H.264 files that browsers play, each with its first frame and, where it says something, its mask, which the page lays over it.
 
     <name>.mp4    the frames
     <name>.jpg    the first of them
-    <name>.png    the mask's weights as opacity, latent frame below latent frame; the page lays it over the video
+    <name>.png    the mask's weights as opacity, latent frame below latent frame, unless all are the same
 
 They are made in processes of their own within the limits of the engine, since whatever decodes a clip may crash on it.
 Nothing here may load torch.
@@ -95,7 +95,8 @@ def film_maker(folder: Path, height: int, fetch: FetchLimits) -> Callable[[Film]
         poster = cv2.imencode(".jpg", cv2.cvtColor(frames[0], cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
         write_atomic(folder / f"{film.name}.jpg", poster.tobytes())
         mask = None if film.mask is None else _mask(film.mask)
-        if mask is not None:
+        # One that weighs all alike, as a static clip has, would only tint the picture.
+        if mask is not None and mask.min() < mask.max():
             write_atomic(folder / f"{film.name}.png", _sprite(mask))
         write_video(folder / f"{film.name}.mp4", frames, sampling.fps, CRF)
         return Packet()

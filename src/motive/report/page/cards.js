@@ -21,9 +21,9 @@ const chosen = (top, of) => (row) => ({ value: row.influence, error: 0, top, tol
 
 function clipCard(row, { value, error, top, told, votes }) {
   return el("article", { class: "card", tabindex: "0", "data-item": true, "data-place": row.place, "aria-label": `${words(row.name)}, rank ${row.rank}, ${told}`, ...opening(row) },
-    film(row.film, row.name),
+    film(row.film, row.name), badge(row.fate),
     el("div", { class: "told" },
-      el("p", { class: "value" }, el("strong", {}, number(value, 3, true)), error ? el("span", { class: "quiet" }, ` ± ${number(error, 3)}`) : null, badge(row.fate)),
+      el("p", { class: "value" }, el("strong", {}, number(value, 3, true)), error ? el("span", { class: "quiet" }, ` ± ${number(error, 3)}`) : null),
       whisker(value, error, top, told),
       el("p", { class: "name" }, given(title(row.name))),
       el("p", { class: "caption" }, given(row.caption)),

@@ -107,7 +107,7 @@ at("asked").addEventListener("click", () => at("help").showModal());
 at("help").append(
   el("div", { class: "bar" }, el("h2", { id: "help-title" }, "Keys"), el("button", { type: "button", onclick: () => at("help").close() }, "Close")),
   el("dl", { class: "keys" }, KEYS.map(([keys, told]) => el("div", {}, el("dt", {}, keys.split(", ").map((key, n) => [n ? " " : "", el("kbd", {}, key)])), el("dd", {}, told)))),
-  el("p", { class: "about" }, "Influence is how much training on a clip would help a query's motion, by the model's own gradients. The mask, in orange, is where the clip moves: what attribution looked at."));
+  el("p", { class: "about" }, "Influence is how much training on a clip would help a query's motion, by the model's own gradients. The mask, in orange, is where the clip moves: what attribution looked at. A clip that stands still has none: all of it counts alike."));
 
 load("run").then((value) => {
   run = value;
