@@ -77,6 +77,7 @@ def metrics() -> dict:
         "comparisons": [compared],
         "samples": [],
         "notes": ["three <b>seeds</b> would be surer"],
+        "official": {"dimensions": ["dynamic_degree"], "arms": {"motive": {"dynamic_degree": 0.75}}},
     }
 
 

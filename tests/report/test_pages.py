@@ -212,6 +212,7 @@ def test_arms_stand_side_by_side_with_metrics_and_influence(armed, opened) -> No
     text = page.locator("main").inner_text()
     assert "three <b>seeds</b> would be surer" in text
     assert "motive − random" in text
+    assert "0.7500" in page.get_by_role("region", name="VBench's own scores").inner_text()
     assert "helped most" in text
     assert (
         page.get_by_role("img", name="Influence of batches of motive on the queries over steps").locator(".curve").count() == 2

@@ -111,7 +111,7 @@ def _samples(config: Config, notes: list[str]) -> tuple[dict[str, Any] | None, l
     if not (folder / "prompts.jsonl").exists():
         return None, []
     try:
-        found = read_samples(folder, least=1)
+        found = read_samples(folder, fewest=1)
     except StudyError as error:
         notes.append(str(error))
         return None, []
@@ -127,8 +127,7 @@ def _samples(config: Config, notes: list[str]) -> tuple[dict[str, Any] | None, l
             film = Film(_sample_name(file, config.report.height), str(file), None, None)
             films.append(film)
             videos[arm].setdefault(prompt, []).append([seed, film.name])
-    motions = {entry.get("id"): entry.get("motion") for entry in _lines(folder / "prompts.jsonl")}
-    prompts = [{"id": id, "prompt": text, "motion": motions.get(id)} for id, text in found.prompts.items()]
+    prompts = [{"id": id, "prompt": text, "motion": found.motions.get(id)} for id, text in found.prompts.items()]
     return {"prompts": prompts, "videos": videos}, films
 
 

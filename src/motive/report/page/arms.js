@@ -17,7 +17,7 @@ async function arms() {
 
 const BETTER = { higher: "higher is better", lower: "lower is better", neither: "" };
 
-function metrics({ arms, comparisons, notes }) {
+function metrics({ arms, comparisons, notes, official }) {
   const names = Object.keys(arms);
   const kinds = [...new Set(names.flatMap((name) => Object.keys(arms[name]?.metrics ?? {})))];
   const motions = [...new Set(names.flatMap((name) => Object.keys(arms[name]?.motions ?? {})))].sort();
@@ -28,6 +28,7 @@ function metrics({ arms, comparisons, notes }) {
     motions.length ? el("div", { class: "tools" }, picker("Motion", [["", "all motions"], ...motions.map((motion) => [motion, words(motion)])], "", draw)) : null,
     results,
     comparisons?.length ? el("details", { open: comparisons.length <= 12 }, el("summary", {}, "Arms compared, paired by prompt and seed"), table(["metric", "arms", "difference", "95 % interval", "p", "n"], comparisons.map((row) => [given(row.metric), given(`${row.a} − ${row.b}`), number(row.difference, 4, true), `[${number(row.low, 4, true)}, ${number(row.high, 4, true)}]`, number(row.p, 3), row.n ?? "–"]), { label: "Comparisons" })) : null,
+    official?.arms && official.dimensions ? [el("h3", {}, "VBench's own scores"), table(["arm", ...official.dimensions.map((name) => given(name))], Object.entries(official.arms).map(([arm, own]) => [given(arm), ...official.dimensions.map((name) => number(own?.[name], 4))]), { label: "VBench's own scores" })] : null,
     notes?.length ? el("ul", { class: "about" }, notes.map((line) => el("li", {}, given(line)))) : null);
 }
 
