@@ -14,6 +14,7 @@ from motive.command_line import AsJson, Settings, Source, print_result, progress
 from motive.errors import MotiveError
 from motive.evaluation.study.commands import app as study_app
 from motive.lab.commands import app as lab_app
+from motive.report.commands import report, view
 from motive.store_commands import app as store_app
 from motive.training.commands import generate, train
 
@@ -282,6 +283,8 @@ def demo(
 
 app.command()(train)
 app.command()(generate)
+app.command()(report)
+app.command()(view)
 app.add_typer(lab_app, name="lab")
 app.add_typer(store_app, name="store")
 app.add_typer(study_app, name="study")
