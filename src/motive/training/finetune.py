@@ -39,6 +39,8 @@ def train(config: Config, arms: Sequence[str] | None = None, progress: Progress 
     model = load_model(source.path, options.levels, processes.device, dtype, source.revision)
     if options.batch < processes.count:
         raise ConfigError(f"train.batch is {options.batch}, which {processes.count} processes cannot share")
+    if options.influence_every is not None and model.denoiser_part != _attributed_part(config):
+        raise ConfigError("train.levels and gradients.sigmas mean different denoisers of this model; influence is of one")
     inputs = PreparedFolder(config.out / "prepared", prepared_fingerprint(config, model))
     jobs = [find_job(config, model, inputs, arm) for arm in read_arms(config, arms) if arm.name != "base"]
     # Nobody writes before all have read.
@@ -50,3 +52,8 @@ def train(config: Config, arms: Sequence[str] | None = None, progress: Progress 
             run_job(config, job, model, inputs, processes, progress)
             model.free()
     return [job.folder for job in jobs]
+
+
+def _attributed_part(config: Config) -> str:
+    source = config.model
+    return load_model(source.path, config.gradients.sigmas, source.device, source.dtype, source.revision).denoiser_part

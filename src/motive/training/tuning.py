@@ -39,7 +39,8 @@ def make_tunable(denoiser: nn.Module, options: TrainSection, seed: int) -> Tuned
 
 
 def save_tuned(model: VideoModel, options: TrainSection, folder: Path) -> Path:
-    """Write the result into an arm's `folder`: model/, a whole pipeline folder, or lora/; returns which."""
+    """Write the result into an arm's `folder`: model/, a whole pipeline folder whose denoiser is in float32, or lora/; returns
+    which."""
     result = result_folder(folder, options.method)
     aside = folder / f".{result.name}.tmp"
     shutil.rmtree(aside, ignore_errors=True)

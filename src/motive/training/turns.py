@@ -4,6 +4,7 @@ Each is a function of the seed and of what it is for. In step s a clip meets the
 of that seed, and clips come in the same order in every arm: arms differ in which clips they hold, and in nothing else.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,13 +28,14 @@ class Turn:
 
 def batch_of(clips: tuple[str, ...], seed: int, step: int, size: int) -> list[Turn]:
     """The turns of `step`, from 0: the next `size` ids of `clips`, which come epoch after epoch, each time in a new order."""
+    first, last = step * size, (step + 1) * size
     turns: list[Turn] = []
-    met: dict[str, int] = {}
-    for place in range(step * size, (step + 1) * size):
-        epoch, number = divmod(place, len(clips))
-        clip = _order(clips, seed, epoch)[number]
-        turns.append(Turn(clip, step, met.get(clip, 0)))
-        met[clip] = met.get(clip, 0) + 1
+    met: Counter[str] = Counter()
+    for epoch in range(first // len(clips), (last - 1) // len(clips) + 1):
+        begun = epoch * len(clips)
+        for clip in _order(clips, seed, epoch)[max(first - begun, 0) : last - begun]:
+            turns.append(Turn(clip, step, met[clip]))
+            met[clip] += 1
     return turns
 
 
