@@ -78,7 +78,7 @@ def test_who_wants_less_motion_gets_it(finished, opened) -> None:
 def test_what_was_run_and_what_was_not_is_said(finished, opened) -> None:
     page = opened(finished)
     text = page.locator("main").inner_text()
-    assert "2 clips of 6 to train on" in text
+    assert "2 clips of 7 to train on" in text
     assert "The model is UNTRAINED" in text
     assert "broken.mp4" in text
     assert f"motive train {finished.out}" in text

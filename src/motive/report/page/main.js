@@ -101,6 +101,10 @@ at("details").addEventListener("close", () => {
   at("details").replaceChildren();
   document.querySelector(".current")?.focus({ preventScroll: true });
 });
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // what stands after # names a view
+  at("main").focus();
+});
 at("playing").addEventListener("click", () => setPlaying(!watching.playing));
 at("masked").addEventListener("click", () => setMasked(!watching.masked));
 at("asked").addEventListener("click", () => at("help").showModal());
