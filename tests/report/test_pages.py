@@ -162,8 +162,7 @@ def test_the_keyboard_walks_opens_and_closes(large, opened) -> None:
     page.keyboard.press("j")
     page.get_by_text("3 of 10,000").wait_for()
     page.keyboard.press("Escape")
-    until(page, "!document.querySelector('#details').open")
-    assert page.evaluate("document.activeElement.dataset.place") == "2"
+    until(page, "!document.querySelector('#details').open && document.activeElement.dataset.place === '2'")
     page.keyboard.press("n")
     until(page, "document.querySelector('.pager').innerText.includes('page 2 of')")
     page.keyboard.press("?")
