@@ -33,6 +33,9 @@ from motive.video.remote import Limits as FetchLimits
 from motive.video.sources import Opener, parse_source
 from motive.video.write import write_video
 
+VERSION = 1
+"""Raised whenever the same settings would make another video, poster or mask."""
+
 CRF = 23
 """Quality of the videos: a few tens of kB a second."""
 

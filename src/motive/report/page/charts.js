@@ -136,13 +136,13 @@ function heatmap(matrix, names, label, open) {
             height: cell - 2,
             rx: 3,
             class: a === b ? "heat same" : "heat",
-            "fill-opacity": a === b ? 1 : (0.06 + 0.94 * value).toFixed(3),
+            "fill-opacity": a === b ? 1 : (0.05 + 0.75 * value).toFixed(3),
           },
           svg("title", told),
         ),
         few && a !== b
           ? text(left + (b + 0.5) * cell, top + (a + 0.5) * cell + 4, Math.round(100 * value), {
-              class: value > 0.45 ? "mid on" : "mid",
+              class: "mid",
             })
           : null,
       );

@@ -28,7 +28,7 @@ async function overview() {
         ["Harmful", whole(counts.harmful)],
         ["Queries", whole(counts.queries)],
         ["Without a score", whole(counts.unscored)],
-        ["Error of a score", run.error_bar === null ? "not estimated" : `± ${number(run.error_bar, 3)}`],
+        ...(run.error_bar === null ? [] : [["Error of a score", `± ${number(run.error_bar, 3)}`]]),
       ].map(([name, value]) => el("div", el("dt", name), el("dd", value))),
     ),
     section(
