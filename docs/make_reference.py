@@ -19,6 +19,8 @@ from motive.attribution.selection_files import save_selection
 from motive.attribution.store import PLAIN_COLUMNS
 from motive.evaluation.study import samples, votes
 from motive.evaluation.study.result import Agreement, Comparison, RaterResult, Result
+from motive.report import views
+from motive.report import write as report
 
 HERE = Path(__file__).parent
 
@@ -43,6 +45,9 @@ def reference() -> str:
         _code(inspect.getdoc(write_scores)),
         "### The selection",
         _code(inspect.getdoc(save_selection)),
+        "### report/, views/",
+        _code(inspect.getdoc(report)),
+        _code(inspect.getdoc(views)),
         "## A human study",
         "What `motive study make` reads:",
         _code(inspect.getdoc(samples)),
