@@ -20,6 +20,8 @@ from motive.attribution.store import PLAIN_COLUMNS
 from motive.evaluation.study import samples, votes
 from motive.evaluation.study.result import Agreement, Comparison, RaterResult, Result
 from motive.training import arms, finetune, generate, influence
+from motive.report import views
+from motive.report import write as report
 
 HERE = Path(__file__).parent
 
@@ -52,6 +54,9 @@ def reference() -> str:
         _code(inspect.getdoc(influence)),
         "### samples/",
         _code(inspect.getdoc(generate)),
+        "### report/, views/",
+        _code(inspect.getdoc(report)),
+        _code(inspect.getdoc(views)),
         "## A human study",
         "What `motive study make` reads:",
         _code(inspect.getdoc(samples)),

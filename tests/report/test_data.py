@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from motive import verbs
 from motive.attribution.scores import load_scores
+from motive.config import StageSection, load_config
 from motive.errors import StoreError
 from motive.files import each_json
 from motive.report.arms import read_arms
@@ -59,7 +61,7 @@ def test_a_querys_ends_cut_and_influence_are_those_of_the_selection(finished) ->
 
 def test_the_summary_says_what_must_be_known(finished) -> None:
     summary = read(finished, "run")
-    assert summary["counts"] == {"pool": 6, "scored": 6, "kept": 2, "harmful": 2, "queries": 2, "unscored": 1}
+    assert summary["counts"] == {"pool": 7, "scored": 6, "kept": 2, "harmful": 2, "queries": 2, "unscored": 1}
     assert any("UNTRAINED" in line for line in summary["caveats"])
     assert summary["without_score"][0]["name"] == "broken.mp4"
     assert [entry["command"].split()[1] for entry in summary["missing"]] == ["train", "generate", "evaluate"]
@@ -186,12 +188,27 @@ def test_beyond_what_is_listed_a_clip_has_no_place(large) -> None:
     assert in_table(standing, CLIPS) == CLIPS - 1
 
     class Many:
+        queries = (None,)
+
         def __len__(self) -> int:
             return LISTED + 7
 
     many = replace(standing, scores=Many())
     places = [in_table(many, rank) for rank in (1, LISTED // 2, LISTED // 2 + 1, LISTED // 2 + 7, LISTED // 2 + 8, LISTED + 7)]
     assert places == [0, LISTED // 2 - 1, None, None, LISTED // 2, LISTED - 1]
+
+
+def test_a_cascade_has_a_report_and_so_has_its_first_stage(finished, tmp_path) -> None:
+    stage = StageSection(share=0.7, gradients={"dim": 64})
+    config = finished.model_copy(update={"out": tmp_path / "run", "cascade": (stage,)})
+    verbs.run(config)
+    write_report(config)
+    summary = read(config, "run")
+    assert summary["counts"] == {"pool": 7, "scored": 5, "kept": 2, "harmful": 0, "queries": 2, "unscored": 0}
+    assert any(f"motive report {config.out / 'coarse-1'}" in line for line in summary["caveats"])
+    first = load_config(config.out / "coarse-1")
+    write_report(first)
+    assert read(first, "run")["counts"]["harmful"] == 2
 
 
 def test_data_are_ascii_json_with_null_for_what_is_no_number(tmp_path) -> None:

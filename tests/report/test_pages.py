@@ -78,7 +78,7 @@ def test_who_wants_less_motion_gets_it(finished, opened) -> None:
 def test_what_was_run_and_what_was_not_is_said(finished, opened) -> None:
     page = opened(finished)
     text = page.locator("main").inner_text()
-    assert "2 clips of 6 to train on" in text
+    assert "2 clips of 7 to train on" in text
     assert "The model is UNTRAINED" in text
     assert "broken.mp4" in text
     assert f"motive train {finished.out}" in text
@@ -162,8 +162,7 @@ def test_the_keyboard_walks_opens_and_closes(large, opened) -> None:
     page.keyboard.press("j")
     page.get_by_text("3 of 10,000").wait_for()
     page.keyboard.press("Escape")
-    until(page, "!document.querySelector('#details').open")
-    assert page.evaluate("document.activeElement.dataset.place") == "2"
+    until(page, "!document.querySelector('#details').open && document.activeElement.dataset.place === '2'")
     page.keyboard.press("n")
     until(page, "document.querySelector('.pager').innerText.includes('page 2 of')")
     page.keyboard.press("?")

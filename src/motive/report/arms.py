@@ -12,7 +12,7 @@ from motive.config import Config
 from motive.errors import StudyError
 from motive.evaluation.study.samples import Samples, read_samples
 from motive.files import digest, each_json
-from motive.report.films import CRF, Film
+from motive.report.films import CRF, VERSION, Film
 
 POINTS = 400
 """Steps of a curve at most."""
@@ -142,7 +142,7 @@ def _in_turn(samples: Samples) -> Iterator[tuple[str, int]]:
 
 def _sample_name(file: Path, height: int) -> str:
     about = os.stat(file)  # noqa: PTH116
-    return digest(str(file), str(about.st_size), str(about.st_mtime_ns), str(height), str(CRF))[:16]
+    return digest(str(file), str(about.st_size), str(about.st_mtime_ns), str(height), str(VERSION), str(CRF))[:16]
 
 
 def _metrics(file: Path, notes: list[str]) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from motive.config import Config
 from motive.errors import StoreError
 from motive.files import digest, each_json
 from motive.report.clips import Ends, Films, ends
-from motive.report.films import CRF, MASK, OPACITY, Film, shown_size
+from motive.report.films import CRF, MASK, OPACITY, VERSION, Film, shown_size
 from motive.report.standing import Standing
 from motive.video.decode import Sampling
 
@@ -71,7 +71,16 @@ def _film(config: Config, entry: dict[str, Any], exported: dict[str, Path]) -> F
     sampling = Sampling(video.frames, video.fps, height, width, video.place, video.max_pixels)
     key = entry["key"]
     mask = config.out / "prepared" / "clips" / f"{key[:32]}.safetensors"
-    made_with = [video.model_dump(mode="json"), config.motion.model_dump(mode="json"), height, width, CRF, MASK, OPACITY]
+    made_with = [
+        video.model_dump(mode="json"),
+        config.motion.model_dump(mode="json"),
+        height,
+        width,
+        VERSION,
+        CRF,
+        MASK,
+        OPACITY,
+    ]
     name = digest(key, json.dumps(made_with), "masked" if mask.exists() else "plain")[:16]
     if key in exported:
         # It is standardised already: the same frames, and no archive or address to read them from.

@@ -15,6 +15,9 @@ from motive.report.standing import FATES, Standing
 LISTED = 20_000
 """Clips that the table lists at most: the first and the last by rank."""
 
+NUMBERS = 4_000_000
+"""Scores of listed clips that a report holds at most, twice: with many queries it lists fewer clips."""
+
 CHUNK = 1000
 """Clips of one file of the table."""
 
@@ -40,8 +43,8 @@ class Ends:
 
 def listed(standing: Standing) -> NDArray[np.int64]:
     """The clips that the table lists, in order of rank."""
-    order = standing.selection.order
-    return order if len(order) <= LISTED else np.concatenate([order[: LISTED // 2], order[-LISTED // 2 :]])
+    order, half = standing.selection.order, _half(standing)
+    return order if len(order) <= 2 * half else np.concatenate([order[:half], order[-half:]])
 
 
 def ends(scores: Scores, query: int, count: int) -> Ends:
@@ -107,11 +110,16 @@ def rows(standing: Standing, places: NDArray[np.int64], films: Films, first: int
 
 def in_table(standing: Standing, rank: int) -> int | None:
     """The place of the clip with that rank, from 1, in the table."""
-    count = len(standing.scores)
-    if count <= LISTED or rank <= LISTED // 2:
+    count, half = len(standing.scores), _half(standing)
+    if count <= 2 * half or rank <= half:
         return rank - 1
-    place = rank - 1 - (count - LISTED)
-    return place if place >= LISTED // 2 else None
+    place = rank - 1 - (count - 2 * half)
+    return place if place >= half else None
+
+
+def _half(standing: Standing) -> int:
+    """How many of the first clips are listed at most, and of the last."""
+    return max(CHUNK, min(LISTED, NUMBERS // len(standing.scores.queries))) // 2
 
 
 def _scored(standing: Standing, places: NDArray[np.int64], influence: NDArray[np.float32], films: Films) -> list[Any]:

@@ -1,8 +1,9 @@
-"""The videos of a report: small H.264 files that browsers play, each with its first frame and, where it says something, its mask, which the page lays over it.
+"""The videos of a report: small H.264 files that browsers play, each with its first frame and, if it has one, its mask.
 
     <name>.mp4    the frames
     <name>.jpg    the first of them
-    <name>.png    the mask's weights as opacity, latent frame below latent frame, unless all are the same
+    <name>.png    the mask's weights as opacity, latent frame below latent frame, which the page lays over the video; none where
+                  all weigh the same
 
 They are made in processes of their own within the limits of the engine, since whatever decodes a clip may crash on it.
 Nothing here may load torch.
@@ -31,6 +32,9 @@ from motive.video.decode import Sampling, decode
 from motive.video.remote import Limits as FetchLimits
 from motive.video.sources import Opener, parse_source
 from motive.video.write import write_video
+
+VERSION = 1
+"""Raised whenever the same settings would make another video, poster or mask."""
 
 CRF = 23
 """Quality of the videos: a few tens of kB a second."""

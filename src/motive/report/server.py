@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from motive.attribution.scores import load_scores
 from motive.config import Config
 from motive.errors import ConfigError, MotiveError
 from motive.progress import Step
@@ -99,9 +98,7 @@ class ReportServer(LocalServer):
     def _export(self, name: str, view: View) -> None:
         told = self.exported
         try:
-            # Scores of its own: the file that they are read from is not for two threads at once.
-            scores = load_scores(self.config.out / "scores.parquet")
-            told.failed = export_view(self.config, scores, name, view, told)
+            told.failed = export_view(self.config, self.standing.scores, name, view, told)
             told.state = "done"
         except (MotiveError, OSError) as error:
             told.error, told.state = str(error), "failed"

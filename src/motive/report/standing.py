@@ -1,6 +1,7 @@
 """Where a run stands: its scores, what was selected by them, and what a reader must know of both."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ REASONS = 1000
 class Standing:
     """scores, selection: of the clips at full fidelity. rank: of each clip, from 1, [N]. fate: of
     each, an index into FATES. caveats: a sentence
-    each. pool: clips of the pool with a score of any stage. unscored: clips of both stores without one, REASONS at most, and
+    each. pool: clips of the pool, with a score or without. unscored: clips of both stores without one, REASONS at most, and
     how many they are."""
 
     config: Config
@@ -41,24 +42,27 @@ class Standing:
 def read_standing(config: Config) -> Standing:
     """Raises StoreError, with the command that makes them, if there are no scores."""
     scores = load_scores(config.out / "scores.parquet")
-    count = len(scores)
-    pool, keep = count, config.selection.keep
+    count, keep = len(scores), config.selection.keep
+    unscored, numbers = _unscored(config)
+    pool = count + numbers["pool"]
     notes = []
     if config.cascade:
         pool = load_shortlist(config.out / "shortlist.json").pool
         keep = min(keep * pool / count, 1.0)
         notes.append(
-            f"{count} of {pool} clips reached full fidelity; what the others scored is in the folders of the coarse stages."
+            f"{count} of {pool} clips reached full fidelity. What the others scored, and which are harmful, the first stage's "
+            f"own report shows: `motive report {config.out / 'coarse-1'}`."
         )
     selection = select(scores, keep)
+    if config.cascade:
+        selection = replace(selection, harmful=selection.harmful[:0])  # those that were chosen to go on are not
     notes = [*caveats(selection, scores), *notes, *_stale(config, scores, len(selection.kept))]
     rank = np.empty(count, np.int64)
     rank[selection.order] = np.arange(1, count + 1)
     fate = np.zeros(count, np.int8)
     fate[selection.harmful] = FATES.index("harmful")
     fate[selection.kept] = FATES.index("kept")
-    unscored, unscored_count = _unscored(config)
-    return Standing(config, scores, selection, rank, fate, notes, pool, unscored, unscored_count)
+    return Standing(config, scores, selection, rank, fate, notes, pool, unscored, numbers.total())
 
 
 def _stale(config: Config, scores: Scores, kept: int) -> list[str]:
@@ -80,16 +84,17 @@ def _stale(config: Config, scores: Scores, kept: int) -> list[str]:
     return lines
 
 
-def _unscored(config: Config) -> tuple[list[dict[str, Any]], int]:
+def _unscored(config: Config) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Rows of clips without a score, and how many there are in each store."""
     found: list[dict[str, Any]] = []
-    count = 0
+    numbers: Counter[str] = Counter()
     for which in WHICH:
         try:
             store = open_store(config, which)
             for table in store.tables(["id", "name", "status", "reason"]):
                 rows = [row for row in table.to_pylist() if row["status"] != "ok"]
-                count += len(rows)
+                numbers[which] += len(rows)
                 found += [{"of": which} | row for row in rows[: REASONS - len(found)]]
         except StoreError:
             continue  # told by _stale
-    return found, count
+    return found, numbers

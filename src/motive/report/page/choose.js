@@ -5,7 +5,16 @@ const choice = { queries: null, percentile: null, size: null };
 let asking = 0;
 
 async function ask(path, body) {
-  const answer = await fetch(path, body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json", "X-Motive-Token": token }, body: JSON.stringify(body) }).catch(() => null);
+  const answer = await fetch(
+    path,
+    body === undefined
+      ? {}
+      : {
+          method: "POST",
+          headers: { "Content-Type": "application/json", "X-Motive-Token": token },
+          body: JSON.stringify(body),
+        },
+  ).catch(() => null);
   if (answer === null) throw new Error("The server does not answer; is `motive view` still running?");
   const said = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(said.error || `The server says ${answer.status}.`);
@@ -16,18 +25,29 @@ async function choose() {
   choice.queries ??= new Set(run.queries.map((query) => query.id));
   choice.percentile ??= Number((100 * (1 - run.keep)).toFixed(2));
   choice.size ??= run.counts.kept;
-  const results = el("div", { class: "results", "aria-live": "polite" });
+  const results = el("div.results", { "aria-live": "polite" });
   let waiting = 0;
   const changed = () => {
     clearTimeout(waiting);
     waiting = setTimeout(() => showChoice(results), 150);
   };
   const boxes = run.queries.map((query, n) => {
-    const box = el("input", { type: "checkbox", id: `query-${n}`, checked: choice.queries.has(query.id), onchange: () => {
-      choice.queries[box.checked ? "add" : "delete"](query.id);
-      changed();
-    } });
-    return el("label", { class: "tick", for: `query-${n}` }, box, query.film && !run.failed[query.film] ? el("img", { src: `media/${query.film}.jpg`, alt: "" }) : el("span", { class: "blank" }), given(title(query.name)));
+    const box = el("input", {
+      type: "checkbox",
+      id: `query-${n}`,
+      checked: choice.queries.has(query.id),
+      onchange: () => {
+        choice.queries[box.checked ? "add" : "delete"](query.id);
+        changed();
+      },
+    });
+    return el(
+      "label.tick",
+      { for: `query-${n}` },
+      box,
+      query.film && !run.failed[query.film] ? el("img", { src: `media/${query.film}.jpg`, alt: "" }) : el("span.blank"),
+      given(title(query.name)),
+    );
   });
   const all = (on) => () => {
     choice.queries = new Set(on ? run.queries.map((query) => query.id) : []);
@@ -35,29 +55,82 @@ async function choose() {
     changed();
   };
   const numberField = (id, label, about, attributes, name) => {
-    const input = el("input", { id, type: "number", required: true, "aria-describedby": `${id}-about`, ...attributes, value: choice[name], oninput: () => {
-      if (input.checkValidity()) {
-        choice[name] = Number(input.value);
-        changed();
-      }
-    } });
-    return el("div", { class: "field" }, el("label", { for: id }, label), input, el("p", { class: "about", id: `${id}-about` }, about));
+    const input = el("input", {
+      id,
+      type: "number",
+      required: true,
+      "aria-describedby": `${id}-about`,
+      ...attributes,
+      value: choice[name],
+      oninput: () => {
+        if (input.checkValidity()) {
+          choice[name] = Number(input.value);
+          changed();
+        }
+      },
+    });
+    return el("div.field", el("label", { for: id }, label), input, el("p.about", { id: `${id}-about` }, about));
   };
-  const name = el("input", { id: "name", maxlength: "60", pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", required: true, value: "choice-1", spellcheck: "false", autocomplete: "off" });
+  const name = el("input", {
+    id: "name",
+    maxlength: "60",
+    pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*",
+    required: true,
+    value: "choice-1",
+    spellcheck: "false",
+    autocomplete: "off",
+  });
   const told = el("p", { role: "status", id: "exported" });
-  const exporting = el("form", { class: "tools", onsubmit: (event) => {
-    event.preventDefault();
-    exportChoice(name.value, told);
-  } }, el("div", { class: "field wider" }, el("label", { for: "name" }, "Name of this choice"), name), el("button", { class: "main" }, "Export for trainers"), told);
+  const exporting = el(
+    "form",
+    {
+      class: "tools",
+      onsubmit: (event) => {
+        event.preventDefault();
+        exportChoice(name.value, told);
+      },
+    },
+    el("div.field.wider", el("label", { for: "name" }, "Name of this choice"), name),
+    el("button.main", "Export for trainers"),
+    told,
+  );
   changed();
   return [
-    el("h1", {}, "Choose again"),
-    el("p", { class: "about" }, "The same vote as the run's own, by the queries you pick. Nothing of the run changes: a choice goes to a folder of its own in views/."),
-    el("fieldset", {}, el("legend", {}, "Queries that vote"), el("p", {}, el("button", { type: "button", onclick: all(true) }, "All"), " ", el("button", { type: "button", onclick: all(false) }, "None")), el("div", { class: "ticks" }, boxes)),
-    el("div", { class: "tools" },
-      numberField("percentile", "Percentile", "A query votes for clips above this percentile of its influence.", { min: 0, max: 99.99, step: "any" }, "percentile"),
-      numberField("size", "Clips to keep", `Of ${whole(run.counts.scored)}.`, { min: 1, max: run.counts.scored, step: 1 }, "size")),
-    exporting, results,
+    el("h1", "Choose again"),
+    el(
+      "p.about",
+      "The same vote as the run's own, by the queries you pick. Nothing of the run changes: a choice goes to a folder of its own in views/.",
+    ),
+    el(
+      "fieldset",
+      el("legend", "Queries that vote"),
+      el(
+        "p",
+        el("button", { type: "button", onclick: all(true) }, "All"),
+        " ",
+        el("button", { type: "button", onclick: all(false) }, "None"),
+      ),
+      el("div.ticks", boxes),
+    ),
+    el(
+      "div.tools",
+      numberField(
+        "percentile",
+        "Percentile",
+        "A query votes for clips above this percentile of its influence.",
+        { min: 0, max: 99.99, step: "any" },
+        "percentile",
+      ),
+      numberField(
+        "size",
+        "Clips to keep",
+        `Of ${whole(run.counts.scored)}.`,
+        { min: 1, max: run.counts.scored, step: 1 },
+        "size",
+      ),
+    ),
+    exporting,
+    results,
   ];
 }
 
@@ -65,16 +138,24 @@ const wanted = () => ({ queries: [...choice.queries], percentile: choice.percent
 
 async function showChoice(results) {
   const turn = ++asking;
-  if (!choice.queries.size) return results.replaceChildren(el("p", { class: "caveat" }, "Pick at least one query."));
+  if (!choice.queries.size) return results.replaceChildren(el("p.caveat", "Pick at least one query."));
   try {
     const found = await ask("select", wanted());
     if (turn !== asking) return;
     const kept = found.kept.map(asRow);
     results.replaceChildren(
-      el("h2", {}, `${plural(found.size, "clip")} kept`),
+      el("h2", `${plural(found.size, "clip")} kept`),
       el("p", { id: "shared" }, `${whole(found.shared)} of them are also kept by the run itself.`),
-      ...found.caveats.map((line) => el("p", { class: "caveat" }, words(line))),
-      cards(kept, chosen(kept.reduce((top, row) => Math.max(top, Math.abs(row.influence)), 0), choice.queries.size)), kept.length < found.size ? el("p", {}, `The first ${kept.length}; an export holds all.`) : "");
+      ...found.caveats.map((line) => el("p.caveat", words(line))),
+      cards(
+        kept,
+        chosen(
+          kept.reduce((top, row) => Math.max(top, Math.abs(row.influence)), 0),
+          choice.queries.size,
+        ),
+      ),
+      kept.length < found.size ? el("p", `The first ${kept.length}; an export holds all.`) : "",
+    );
   } catch (error) {
     if (turn === asking) results.replaceChildren(trouble(error));
   }

@@ -12,20 +12,37 @@ const COLUMNS = [
   ["fate", "Fate", (row) => row.fate, true],
 ];
 const ORDER = new Intl.Collator("en", { numeric: true });
-const fresh = (changes) => ({ search: "", fate: "", label: "", query: "", sort: "rank", down: false, page: 0, as: "table", ...changes });
+const fresh = (changes) => ({
+  search: "",
+  fate: "",
+  label: "",
+  query: "",
+  sort: "rank",
+  down: false,
+  page: 0,
+  as: "table",
+  ...changes,
+});
 const states = { clips: fresh({}), harmful: fresh({ fate: "harmful", down: true, as: "cards" }) };
 
 function clips(which) {
   return async () => {
     const rows = await allClips();
     const state = states[which];
-    const results = el("div", { class: "results" });
+    const results = el("div.results");
     const draw = () => drawResults(rows, state, results);
     const change = (name) => (value) => {
       Object.assign(state, { [name]: value, page: 0 });
       return draw();
     };
-    const searching = el("input", { id: "search", type: "search", value: state.search, placeholder: "name, caption or id", autocomplete: "off", spellcheck: "false" });
+    const searching = el("input", {
+      id: "search",
+      type: "search",
+      value: state.search,
+      placeholder: "name, caption or id",
+      autocomplete: "off",
+      spellcheck: "false",
+    });
     let waiting = 0;
     searching.addEventListener("input", () => {
       clearTimeout(waiting);
@@ -33,14 +50,57 @@ function clips(which) {
     });
     await draw();
     return [
-      el("h1", {}, which === "clips" ? "Clips" : "Harmful clips to review"),
-      el("p", { class: "about" }, which === "clips" ? listedWords() : "Worst first: fewest votes, then lowest mean influence. A clip that looks fine may still pull the model away from the motion that the queries show."),
-      el("form", { class: "tools", role: "search", onsubmit: (event) => event.preventDefault() },
-        el("div", { class: "field wider" }, el("label", { for: "search" }, "Search"), searching),
-        which === "clips" ? picker("Fate", [["", "all"], ["kept", "kept"], ["harmful", "harmful"], ["neither", "neither"]], state.fate, change("fate")) : null,
-        picker("Label", [["", "all"], ["moving", "moving"], ["static", "static"], ["camera", "camera"]], state.label, change("label")),
-        picker("Influence on", [["", "no query"], ...run.queries.map((query, n) => [n, words(title(query.name))])], state.query, change("query")),
-        picker("Show as", [["table", "table"], ["cards", "cards"]], state.as, change("as"))),
+      el("h1", which === "clips" ? "Clips" : "Harmful clips to review"),
+      el(
+        "p.about",
+        which === "clips"
+          ? listedWords()
+          : "Worst first: fewest votes, then lowest mean influence. A clip that looks fine may still pull the model away from the motion that the queries show.",
+      ),
+      el(
+        "form.tools",
+        { role: "search", onsubmit: (event) => event.preventDefault() },
+        el("div.field.wider", el("label", { for: "search" }, "Search"), searching),
+        which === "clips"
+          ? picker(
+              "Fate",
+              [
+                ["", "all"],
+                ["kept", "kept"],
+                ["harmful", "harmful"],
+                ["neither", "neither"],
+              ],
+              state.fate,
+              change("fate"),
+            )
+          : null,
+        picker(
+          "Label",
+          [
+            ["", "all"],
+            ["moving", "moving"],
+            ["static", "static"],
+            ["camera", "camera"],
+          ],
+          state.label,
+          change("label"),
+        ),
+        picker(
+          "Influence on",
+          [["", "no query"], ...run.queries.map((query, n) => [n, words(title(query.name))])],
+          state.query,
+          change("query"),
+        ),
+        picker(
+          "Show as",
+          [
+            ["table", "table"],
+            ["cards", "cards"],
+          ],
+          state.as,
+          change("as"),
+        ),
+      ),
       results,
     ];
   };
@@ -48,7 +108,9 @@ function clips(which) {
 
 function listedWords() {
   const { listed } = run.table;
-  return listed < run.counts.scored ? `The first and the last ${whole(listed / 2)} of ${whole(run.counts.scored)} clips by rank; ranking.parquet holds all.` : `All ${whole(listed)} clips with a score.`;
+  return listed < run.counts.scored
+    ? `The first and the last ${whole(listed / 2)} of ${whole(run.counts.scored)} clips by rank; ranking.parquet holds all.`
+    : `All ${whole(listed)} clips with a score.`;
 }
 
 async function drawResults(rows, state, results) {
@@ -71,8 +133,13 @@ async function drawResults(rows, state, results) {
   const count = `${plural(found.length, "clip")}${found.length > PAGE ? `, page ${state.page + 1} of ${pages}` : ""}`;
   results.replaceChildren(
     pager(count, state.page, pages, turn),
-    state.as === "cards" ? cards(shown, kind, "No clip matches.") : shown.length ? clipTable(shown, state, sortBy) : el("p", {}, "No clip matches."),
-    pages > 1 ? pager("", state.page, pages, turn) : "");
+    state.as === "cards"
+      ? cards(shown, kind, "No clip matches.")
+      : shown.length
+        ? clipTable(shown, state, sortBy)
+        : el("p", "No clip matches."),
+    pages > 1 ? pager("", state.page, pages, turn) : "",
+  );
   results.turn = turn;
   results.page = () => state.page;
   say(count);
@@ -102,13 +169,35 @@ function clipTable(rows, state, sortBy) {
   const columns = COLUMNS.filter(([name]) => name !== "influence" || state.query !== "");
   const head = columns.map(([name, title, , falling]) => {
     const own = state.sort === name;
-    return el("th", { scope: "col", "aria-sort": own ? (state.down ? "descending" : "ascending") : null, class: `is-${name}` },
-      el("button", { type: "button", "data-sort": name, onclick: () => sortBy(name, falling) }, title, el("span", { "aria-hidden": "true", class: "arrow" }, own ? (state.down ? "↓" : "↑") : "")));
+    return el(
+      "th",
+      { scope: "col", "aria-sort": own ? (state.down ? "descending" : "ascending") : null, class: `is-${name}` },
+      el(
+        "button",
+        { type: "button", "data-sort": name, onclick: () => sortBy(name, falling) },
+        title,
+        el("span", { "aria-hidden": "true", class: "arrow" }, own ? (state.down ? "↓" : "↑") : ""),
+      ),
+    );
   });
   const cell = (row) => ({
     rank: () => whole(row.rank),
-    name: () => el("div", { class: "who" }, row.film && !run.failed[row.film] ? el("img", { src: `media/${row.film}.jpg`, alt: "", loading: "lazy" }) : el("span", { class: "blank" }),
-      el("div", {}, el("button", { type: "button", class: "name", onclick: (event) => (event.stopPropagation(), openDetails(row)) }, given(title(row.name))), el("p", { class: "caption" }, given(row.caption)))),
+    name: () =>
+      el(
+        "div.who",
+        row.film && !run.failed[row.film]
+          ? el("img", { src: `media/${row.film}.jpg`, alt: "", loading: "lazy" })
+          : el("span.blank"),
+        el(
+          "div",
+          el(
+            "button",
+            { type: "button", class: "name", onclick: (event) => (event.stopPropagation(), openDetails(row)) },
+            given(title(row.name)),
+          ),
+          el("p.caption", given(row.caption)),
+        ),
+      ),
     votes: () => `${row.votes}/${run.counts.queries}`,
     mean: () => number(row.mean, 4, true),
     influence: () => number(row.influence, 4, true),
@@ -116,13 +205,39 @@ function clipTable(rows, state, sortBy) {
     label: () => words(row.label),
     fate: () => badge(row.fate) ?? "",
   });
-  return el("div", { class: "wide" }, el("table", { class: "clips" }, el("caption", { class: "away" }, "Clips"),
-    el("thead", {}, el("tr", {}, head)),
-    el("tbody", {}, rows.map((row) => el("tr", { "data-item": true, "data-place": row.place, tabindex: "0", ...opening(row) },
-      columns.map(([name]) => el("td", { class: `is-${name}` }, cell(row)[name]())))))));
+  return el(
+    "div.wide",
+    el(
+      "table.clips",
+      el("caption.away", "Clips"),
+      el("thead", el("tr", head)),
+      el(
+        "tbody",
+        rows.map((row) =>
+          el(
+            "tr",
+            { "data-item": true, "data-place": row.place, tabindex: "0", ...opening(row) },
+            columns.map(([name]) => el("td", { class: `is-${name}` }, cell(row)[name]())),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function pager(told, page, pages, turn) {
   const step = (text, to, off) => el("button", { type: "button", disabled: off, onclick: () => turn(to) }, text);
-  return el("div", { class: "pager" }, el("p", {}, told), pages > 1 ? el("div", {}, step("First", 0, page === 0), step("Previous", page - 1, page === 0), step("Next", page + 1, page === pages - 1), step("Last", pages - 1, page === pages - 1)) : null);
+  return el(
+    "div.pager",
+    el("p", told),
+    pages > 1
+      ? el(
+          "div",
+          step("First", 0, page === 0),
+          step("Previous", page - 1, page === 0),
+          step("Next", page + 1, page === pages - 1),
+          step("Last", pages - 1, page === pages - 1),
+        )
+      : null,
+  );
 }

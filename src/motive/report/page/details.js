@@ -15,28 +15,41 @@ async function openDetails(row) {
   const item = [...document.querySelectorAll("main [data-item]")].find((entry) => entry.dataset.place === String(row.place));
   if (item) focusItem(item);
   box.replaceChildren(
-    el("div", { class: "bar" },
-      el("h2", { id: "details-name" }, given(row.name)), badge(row.fate),
+    el(
+      "div.bar",
+      el("h2", { id: "details-name" }, given(row.name)),
+      badge(row.fate),
       el("button", { type: "button", onclick: () => besides(-1) }, "Previous"),
       el("button", { type: "button", onclick: () => besides(1) }, "Next"),
-      el("button", { type: "button", autofocus: true, onclick: () => box.close() }, "Close")),
-    el("div", { class: "detail" },
-      el("div", {}, el("div", { class: "big" }, film(row.film, row.name)), el("p", { class: "caption whole" }, given(row.caption)),
-        el("dl", { class: "facts-list" }, ownFacts(row))),
-      el("div", { class: "reach" }, el("p", {}, "Loading…"))));
+      el("button", { type: "button", autofocus: true, onclick: () => box.close() }, "Close"),
+    ),
+    el(
+      "div.detail",
+      el(
+        "div",
+        el("div.big", film(row.film, row.name)),
+        el("p.caption.whole", given(row.caption)),
+        el("dl.facts-list", ownFacts(row)),
+      ),
+      el("div.reach", el("p", "Loading…")),
+    ),
+  );
   if (!box.open) box.showModal();
-  if (row.place === null) return box.querySelector(".reach").replaceChildren(el("p", {}, "It is not among the clips that this report lists; ranking.parquet holds all."));
+  if (row.place === null)
+    return box
+      .querySelector(".reach")
+      .replaceChildren(el("p", "It is not among the clips that this report lists; ranking.parquet holds all."));
   try {
     const known = await detailsAt(row.place);
     if (at("details-name")?.textContent !== words(row.name)) return;
-    box.querySelector(".reach").replaceChildren(...reach(known), el("dl", { class: "facts-list" }, otherFacts(known)));
+    box.querySelector(".reach").replaceChildren(...reach(known), el("dl.facts-list", otherFacts(known)));
   } catch (error) {
     box.querySelector(".reach").replaceChildren(trouble(error));
   }
 }
 
 function pairOf(name, value) {
-  return el("div", {}, el("dt", {}, given(name)), el("dd", {}, given(value)));
+  return el("div", el("dt", given(name)), el("dd", given(value)));
 }
 
 function ownFacts(row) {
@@ -69,13 +82,27 @@ function reach({ influence }) {
   const top = Math.max(...influence.map(Math.abs), 1e-9);
   const order = influence.map((value, n) => [value, n]).sort((a, b) => b[0] - a[0]);
   return [
-    el("h3", {}, "Influence on each query"),
-    el("p", { class: "about" }, run.error_bar ? `Each with its standard error, ± ${number(run.error_bar, 3)}. A dot marks a vote.` : "A dot marks a vote."),
-    el("ul", { class: "bars" }, order.map(([value, n]) => {
-      const query = run.queries[n];
-      const told = `${words(query.name)}: ${influenceWords(value)}${value > query.cut ? ", a vote" : ""}`;
-      return el("li", {}, el("a", { href: `#queries/${n}`, onclick: () => at("details").close() }, given(title(query.name))), whisker(value, run.error_bar, top, told), el("span", { class: "value" }, number(value, 3, true)), el("span", { class: value > query.cut ? "vote" : "vote no", "aria-hidden": "true" }));
-    })),
+    el("h3", "Influence on each query"),
+    el(
+      "p.about",
+      run.error_bar
+        ? `Each with its standard error, ± ${number(run.error_bar, 3)}. A dot marks a vote.`
+        : "A dot marks a vote.",
+    ),
+    el(
+      "ul.bars",
+      order.map(([value, n]) => {
+        const query = run.queries[n];
+        const told = `${words(query.name)}: ${influenceWords(value)}${value > query.cut ? ", a vote" : ""}`;
+        return el(
+          "li",
+          el("a", { href: `#queries/${n}`, onclick: () => at("details").close() }, given(title(query.name))),
+          whisker(value, run.error_bar, top, told),
+          el("span.value", number(value, 3, true)),
+          el("span", { class: value > query.cut ? "vote" : "vote no", "aria-hidden": "true" }),
+        );
+      }),
+    ),
   ];
 }
 

@@ -3,20 +3,26 @@
 const at = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-function el(tag, attributes = {}, ...children) {
-  return filled(document.createElement(tag), attributes, children);
+// el("p.about", { id: "x" }, "a text", another): an element with classes, attributes if there are any, and children. Attributes
+// that begin with "on" are listeners; what is null or false is left out.
+function el(kind, ...rest) {
+  const [tag, ...classes] = kind.split(".");
+  return filled(document.createElement(tag), classes, rest);
 }
 
-function svg(tag, attributes = {}, ...children) {
-  return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+function svg(kind, ...rest) {
+  const [tag, ...classes] = kind.split(".");
+  return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), classes, rest);
 }
 
-function filled(element, attributes, children) {
+function filled(element, classes, rest) {
+  const attributes = Object.getPrototypeOf(rest[0] ?? "") === Object.prototype ? rest.shift() : {};
+  element.classList.add(...classes);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...rest.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
@@ -52,7 +58,7 @@ function duration(seconds) {
 }
 
 function section(title, about, ...children) {
-  return el("section", {}, el("h2", {}, title), about ? el("p", { class: "about" }, about) : null, ...children);
+  return el("section", el("h2", title), about ? el("p.about", about) : null, ...children);
 }
 
 function say(text) {
@@ -60,13 +66,30 @@ function say(text) {
 }
 
 function table(head, rows, attributes = {}) {
-  const cells = (row, tag) => row.map((cell, n) => el(n === 0 && tag === "td" ? "th" : tag, tag === "th" ? { scope: "col" } : n === 0 ? { scope: "row" } : {}, cell));
-  return el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": attributes.label ?? "Table" },
-    el("table", {}, el("thead", {}, el("tr", {}, cells(head, "th"))), el("tbody", {}, rows.map((row) => el("tr", {}, cells(row, "td"))))));
+  const cells = (row, tag) =>
+    row.map((cell, n) =>
+      el(n === 0 && tag === "td" ? "th" : tag, tag === "th" ? { scope: "col" } : n === 0 ? { scope: "row" } : {}, cell),
+    );
+  return el(
+    "div.wide",
+    { tabindex: "0", role: "region", "aria-label": attributes.label ?? "Table" },
+    el(
+      "table",
+      el("thead", el("tr", cells(head, "th"))),
+      el(
+        "tbody",
+        rows.map((row) => el("tr", cells(row, "td"))),
+      ),
+    ),
+  );
 }
 
 function picker(label, options, value, change) {
   const id = `pick-${label.replace(/\W+/g, "-").toLowerCase()}`;
-  const select = el("select", { id, onchange: () => change(select.value) }, options.map(([key, text]) => el("option", { value: key, selected: String(key) === String(value) }, text)));
-  return el("div", { class: "field" }, el("label", { for: id }, label), select);
+  const select = el(
+    "select",
+    { id, onchange: () => change(select.value) },
+    options.map(([key, text]) => el("option", { value: key, selected: String(key) === String(value) }, text)),
+  );
+  return el("div.field", el("label", { for: id }, label), select);
 }

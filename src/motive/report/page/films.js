@@ -3,28 +3,39 @@
 
 const watching = { playing: !calm, masked: true };
 const onScreen = new Set();
-const seen = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting } of entries) (isIntersecting ? enter : leave)(target);
-}, { rootMargin: "120px" });
+const seen = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) (isIntersecting ? enter : leave)(target);
+  },
+  { rootMargin: "120px" },
+);
 
 function film(name, label, options = {}) {
   const { height, width } = options.own ? {} : run.film;
   const failed = run.failed[name];
-  const box = el("div", { class: "film" });
+  const box = el("div.film");
   if (!name || failed) {
-    box.append(el("p", { class: "none" }, failed ? words(failed) : "No video in this report"));
+    box.append(el("p.none", failed ? words(failed) : "No video in this report"));
     if (height) box.style.aspectRatio = `${width} / ${height}`;
     return box;
   }
   const poster = el("img", { src: `media/${name}.jpg`, alt: "", loading: "lazy" });
-  const video = el("video", { muted: true, loop: true, playsinline: true, preload: "none", disablepictureinpicture: true, "aria-label": `Video of ${words(label)}`, tabindex: "-1" });
+  const video = el("video", {
+    muted: true,
+    loop: true,
+    playsinline: true,
+    preload: "none",
+    disablepictureinpicture: true,
+    "aria-label": `Video of ${words(label)}`,
+    tabindex: "-1",
+  });
   video.muted = true;
   video.dataset.name = name;
   box.append(poster, video);
   if (height) box.style.aspectRatio = `${width} / ${height}`;
   else poster.addEventListener("load", () => (box.style.aspectRatio = `${poster.naturalWidth} / ${poster.naturalHeight}`));
   if (!options.own && run.masked.includes(name)) {
-    const mask = el("div", { class: "mask", "aria-hidden": "true" });
+    const mask = el("div.mask", { "aria-hidden": "true" });
     mask.style.backgroundImage = `url("media/${name}.png")`;
     mask.style.backgroundSize = `100% ${100 * run.latents}%`;
     box.append(mask);
@@ -72,7 +83,10 @@ function setMasked(on) {
 }
 
 function follow() {
-  const { latents, film: { frames, fps } } = run;
+  const {
+    latents,
+    film: { frames, fps },
+  } = run;
   const stride = latents > 1 ? (frames - 1) / (latents - 1) : 1;
   for (const box of onScreen) {
     const mask = box.querySelector(".mask");

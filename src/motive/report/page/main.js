@@ -9,9 +9,16 @@ const VIEWS = {
   ...(token ? { choose: ["Choose", choose] } : {}),
 };
 const KEYS = [
-  ["j, ↓", "next clip, or row"], ["k, ↑", "the one before"], ["Enter", "open it"], ["Esc", "close"],
-  ["n, p", "next page, page before; in Queries the next query, the query before"], ["/", "search"],
-  ["m", "mask on or off"], ["Space", "play or pause"], [`1 to ${Object.keys(VIEWS).length}`, "the parts of the report"], ["?", "this help"],
+  ["j, ↓", "next clip, or row"],
+  ["k, ↑", "the one before"],
+  ["Enter", "open it"],
+  ["Esc", "close"],
+  ["n, p", "next page, page before; in Queries the next query, the query before"],
+  ["/", "search"],
+  ["m", "mask on or off"],
+  ["Space", "play or pause"],
+  [`1 to ${Object.keys(VIEWS).length}`, "the parts of the report"],
+  ["?", "this help"],
 ];
 let showing = 0;
 
@@ -75,9 +82,16 @@ async function search() {
 }
 
 const ACTIONS = {
-  j: () => move(1), ArrowDown: () => move(1), k: () => move(-1), ArrowUp: () => move(-1),
-  n: () => turnBy(1), p: () => turnBy(-1), m: () => setMasked(!watching.masked), " ": () => setPlaying(!watching.playing),
-  "/": search, "?": () => (at("help").open ? at("help").close() : at("help").showModal()),
+  j: () => move(1),
+  ArrowDown: () => move(1),
+  k: () => move(-1),
+  ArrowUp: () => move(-1),
+  n: () => turnBy(1),
+  p: () => turnBy(-1),
+  m: () => setMasked(!watching.masked),
+  " ": () => setPlaying(!watching.playing),
+  "/": search,
+  "?": () => (at("help").open ? at("help").close() : at("help").showModal()),
 };
 Object.keys(VIEWS).forEach((name, n) => (ACTIONS[n + 1] = () => (location.hash = name)));
 
@@ -101,21 +115,50 @@ at("details").addEventListener("close", () => {
   at("details").replaceChildren();
   document.querySelector(".current")?.focus({ preventScroll: true });
 });
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // what stands after # names a view
+  at("main").focus();
+});
 at("playing").addEventListener("click", () => setPlaying(!watching.playing));
 at("masked").addEventListener("click", () => setMasked(!watching.masked));
 at("asked").addEventListener("click", () => at("help").showModal());
 at("help").append(
-  el("div", { class: "bar" }, el("h2", { id: "help-title" }, "Keys"), el("button", { type: "button", onclick: () => at("help").close() }, "Close")),
-  el("dl", { class: "keys" }, KEYS.map(([keys, told]) => el("div", {}, el("dt", {}, keys.split(", ").map((key, n) => [n ? " " : "", el("kbd", {}, key)])), el("dd", {}, told)))),
-  el("p", { class: "about" }, "Influence is how much training on a clip would help a query's motion, by the model's own gradients. The mask, in orange, is where the clip moves: what attribution looked at. A clip that stands still has none: all of it counts alike."));
+  el(
+    "div.bar",
+    el("h2", { id: "help-title" }, "Keys"),
+    el("button", { type: "button", onclick: () => at("help").close() }, "Close"),
+  ),
+  el(
+    "dl.keys",
+    KEYS.map(([keys, told]) =>
+      el(
+        "div",
+        el(
+          "dt",
+          keys.split(", ").map((key, n) => [n ? " " : "", el("kbd", key)]),
+        ),
+        el("dd", told),
+      ),
+    ),
+  ),
+  el(
+    "p.about",
+    "Influence is how much training on a clip would help a query's motion, by the model's own gradients. The mask, in orange, is where the clip moves: what attribution looked at. A clip that stands still has none: all of it counts alike.",
+  ),
+);
 
-load("run").then((value) => {
-  run = value;
-  at("run").append(given(run.name));
-  at("nav").append(...Object.entries(VIEWS).map(([name, [title]]) => el("a", { href: `#${name}`, "data-view": name }, title)));
-  setPlaying(watching.playing);
-  if (!run.latents) at("masked").hidden = true;
-  addEventListener("hashchange", show);
-  show();
-  requestAnimationFrame(follow);
-}, (error) => at("main").append(trouble(error)));
+load("run").then(
+  (value) => {
+    run = value;
+    at("run").append(given(run.name));
+    at("nav").append(
+      ...Object.entries(VIEWS).map(([name, [title]]) => el("a", { href: `#${name}`, "data-view": name }, title)),
+    );
+    setPlaying(watching.playing);
+    if (!run.latents) at("masked").hidden = true;
+    addEventListener("hashchange", show);
+    show();
+    requestAnimationFrame(follow);
+  },
+  (error) => at("main").append(trouble(error)),
+);
