@@ -10,8 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from motive.attribution.selection import UNTRAINED
+from motive.baselines.commands import baseline
 from motive.command_line import AsJson, Settings, Source, print_result, progress_for, read_config, safe
 from motive.errors import MotiveError
+from motive.evaluation.commands import evaluate
 from motive.evaluation.study.commands import app as study_app
 from motive.lab.commands import app as lab_app
 from motive.report.commands import report, view
@@ -302,6 +304,8 @@ app.command()(train)
 app.command()(generate)
 app.command()(report)
 app.command()(view)
+app.command()(baseline)
+app.command()(evaluate)
 app.add_typer(lab_app, name="lab")
 app.add_typer(store_app, name="store")
 app.add_typer(study_app, name="study")

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from motive.baselines.section import BaselinesSection
 from motive.complaints import complaints
 from motive.errors import ConfigError
+from motive.evaluation.section import EvaluateSection
 from motive.overrides import apply_settings, expand_preset, resolve_paths
 from motive.places import as_place
 from motive.plain_yaml import read_yaml
@@ -243,6 +245,8 @@ class Config(Section):
     train: TrainSection = TrainSection()
     generate: GenerateSection = GenerateSection()
     report: ReportSection = ReportSection()
+    baselines: BaselinesSection = BaselinesSection()
+    evaluate: EvaluateSection = EvaluateSection()
 
     @model_validator(mode="after")
     def _narrowing(self) -> "Config":

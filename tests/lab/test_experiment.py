@@ -25,9 +25,7 @@ def test_the_experiment_goes_from_a_suite_to_a_page_and_is_not_done_twice(tmp_pa
     assert set(steps) == {1}
     # full, random and magnitude once a seed; four arms for each motion and seed.
     assert len(steps) == 3 * 2 + 4 * 2 * 2
-    chosen = {
-        (tmp_path / "shared" / "baselines" / f"random-{seed}" / "selection.jsonl").read_text() for seed in EFFORT.seeds
-    }
+    chosen = {(tmp_path / "shared" / "baselines" / f"random-{seed}" / "selection.jsonl").read_text() for seed in EFFORT.seeds}
     assert len(chosen) == 2
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.mp4")}
     again = experiment(tmp_path, shipped_model(), Silent(), SPEC, EFFORT)

@@ -30,8 +30,8 @@ QUERY = "query_swing_0"
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo did: the run with `preset: best`, its index, a table of scores and figures, the contact sheet of a query, and
-    the report's first page."""
+    """What the demo did: the run with `preset: best`, its index, a table of scores and figures, the contact sheet of a query,
+    and the report's first page."""
 
     config: Config
     indexed: verbs.Indexed

@@ -1,5 +1,6 @@
-"""`motive lab experiment`: does a model that is fine-tuned on the chosen tenth move as wanted? The paper's table, where the answer
-can be checked.
+"""`motive lab experiment`: does a model move as wanted that is fine-tuned on the chosen tenth?
+
+The paper's table, where the answer can be checked.
 
 Each of the suite's ten motions is wanted in turn: its queries, which wear other looks, choose a tenth of the pool; the model is
 fine-tuned on it and generates from prompts that name looks alone, so whatever it does, it has from the clips. The judge of
@@ -113,7 +114,7 @@ def experiment(folder: Path, model: Path, progress: Progress, spec: SuiteSpec, e
         for found in workers.map(_do, jobs):
             seen.append(found)
             step()
-    result = {"suite": asdict(spec), "model": load_model(str(model), (0.75,), "cpu").fingerprint("denoiser")}
+    result: dict[str, Any] = {"suite": asdict(spec), "model": load_model(str(model), (0.75,), "cpu").fingerprint("denoiser")}
     result |= {"effort": asdict(effort), **_summary(dict(zip(map(_place, jobs), seen, strict=True)), runs, effort)}
     result["minutes"] = (time.monotonic() - began) / 60
     write_json(folder / "experiment.json", result)

@@ -25,10 +25,10 @@ def page(result: dict[str, Any], before: str = "") -> str:
         "# Training on what is chosen",
         "Written by `motive lab experiment --page`, all but the discussion at the end.",
         f"Suite {suite['version']}, the model that ships. Each of {len(effort['motions'])} motions is wanted in turn: its "
-        f"{suite['queries']} queries choose a tenth of the confounded pool by `preset: best`; the model is fine-tuned on it for "
-        f"{effort['steps']} steps of 24 clips, with {len(effort['seeds'])} seeds, and generates from {effort['prompts']} prompts. "
-        "Captions and prompts name looks alone, so a video moves as the clips have taught it. Right is a video whose motion, by "
-        "the lab's judge, is the wanted one. Intervals of 95 %, over motions, trainings and prompts.",
+        f"{suite['queries']} queries choose a tenth of the confounded pool by `preset: best`; the model is fine-tuned on it "
+        f"for {effort['steps']} steps of 24 clips, with {len(effort['seeds'])} seeds, and generates from {effort['prompts']} "
+        "prompts. Captions and prompts name looks alone, so a video moves as the clips have taught it. Right is a video whose "
+        "motion, by the lab's judge, is the wanted one. Intervals of 95 %, over motions, trainings and prompts.",
         markdown(
             ["trained on", "right", "Motive less it", "p", "wanted clips in it", "dynamic degree (DIS)"],
             [_row(arm, result) for arm in (*SHARED, *OWN)],
