@@ -21,6 +21,9 @@ from motive.baselines.make import make_baseline
 from motive.evaluation import evaluate
 from motive.evaluation.study import samples, votes
 from motive.evaluation.study.result import Agreement, Comparison, RaterResult, Result
+from motive.report import views
+from motive.report import write as report
+from motive.training import arms, finetune, generate, influence
 
 HERE = Path(__file__).parent
 
@@ -45,6 +48,17 @@ def reference() -> str:
         _code(inspect.getdoc(write_scores)),
         "### The selection",
         _code(inspect.getdoc(save_selection)),
+        "### arms/",
+        "What an arm is:",
+        _code(inspect.getdoc(arms)),
+        "What training it leaves:",
+        _code(inspect.getdoc(finetune)),
+        _code(inspect.getdoc(influence)),
+        "### samples/",
+        _code(inspect.getdoc(generate)),
+        "### report/, views/",
+        _code(inspect.getdoc(report)),
+        _code(inspect.getdoc(views)),
         "### baselines/",
         _code(inspect.getdoc(make_baseline)),
         "### metrics.json",

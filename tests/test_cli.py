@@ -301,7 +301,8 @@ def test_the_doctor_finds_this_machine_fit(capsys) -> None:
 def test_help_names_every_verb() -> None:
     env = os.environ | {"COLUMNS": "120"}
     printed = subprocess.run([sys.executable, "-m", "motive", "--help"], capture_output=True, text=True, env=env).stdout
-    for verb in ("prepare", "index", "score", "select", "export", "run", "show", "doctor", "demo", "build-model", "study"):
+    verbs = "prepare index score select export run show train generate doctor demo build-model study"
+    for verb in verbs.split():
         assert verb in printed
 
 

@@ -15,6 +15,7 @@ from motive.presets import PRESETS
 
 PATHS = (
     ("motion", "weights"),
+    ("generate", "prompts"),
     *(("evaluate", key) for key in ("raft", "dino", "clip", "aesthetic_clip", "aesthetic_head")),
     ("evaluate", "official", "python"),
 )

@@ -215,7 +215,7 @@ def test_what_is_taken_and_let_go_is_freed(sandbox, way) -> None:
     del future
     sandbox.submit(("say", 0)).result()
     assert mapped_memory() == before[0]
-    assert open_files() == before[1]
+    assert open_files() <= before[1]  # an earlier test's may have been let go meanwhile
 
 
 def test_work_that_is_given_up_leaves_no_process_and_no_memory() -> None:

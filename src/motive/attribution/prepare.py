@@ -62,20 +62,24 @@ class PreparedFolder:
     def load(self, clip: Clip) -> Prepared:
         """Raises ClipError with the reason why the clip could not be prepared, StoreError if its file is damaged."""
         path = self._clip_path(clip)
-        failed = self._failed_path(clip)
-        if clip.problem:
-            raise ClipError(clip.problem)
-        if failed.exists():
-            record = json.loads(failed.read_text(encoding="utf-8"))
-            raise (LeftOutError if record["left_out"] else ClipError)(record["reason"])
+        if lacking := self.lacking(clip):
+            raise lacking
         try:
             with safe_open(path, framework="pt") as file:
                 facts = ClipFacts(**json.loads(file.metadata()["facts"]))
                 return Prepared(file.get_tensor("latents"), file.get_tensor("text"), file.get_tensor("mask"), facts)
-        except FileNotFoundError:
-            raise ClipError("was not prepared") from None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{path}: damaged ({error}); delete it and run again") from error
+
+    def lacking(self, clip: Clip) -> ClipError | None:
+        """Why there is nothing to load for a clip, None if there is."""
+        if clip.problem:
+            return ClipError(clip.problem)
+        failed = self._failed_path(clip)
+        if failed.exists():
+            record = json.loads(failed.read_text(encoding="utf-8"))
+            return (LeftOutError if record["left_out"] else ClipError)(record["reason"])
+        return None if self._clip_path(clip).exists() else ClipError("was not prepared")
 
     def read(self, clip: Clip) -> Prepared | ClipError:
         """What `load` gives, or the ClipError that it raises."""

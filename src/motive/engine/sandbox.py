@@ -31,6 +31,10 @@ from motive.errors import EngineError
 TICK = 0.02
 """Seconds between two looks at a child's memory and clock; what it can take beyond its limit in between is tens of MiB."""
 
+SLACK = 512
+"""MiB beyond twice its memory at which a child's own allocations fail. That is a net below the watch here, which tells the
+reason: FFmpeg calls a refused allocation "invalid data", and maps much before it uses any."""
+
 START_SECONDS = 300.0
 """What building the function may take: it may load weights from a slow disk."""
 
@@ -201,8 +205,7 @@ class _Child:
         self.poll.register(self.connection, select.POLLIN)
 
     def start(self, build: bytes, limits: Limits) -> None:
-        # A net below the watch here, wide enough not to be met by what libraries map and do not use.
-        net = int(2 * limits.memory * 2**20) if math.isfinite(limits.memory) else None
+        net = int((2 * limits.memory + SLACK) * 2**20) if math.isfinite(limits.memory) else None
         try:
             self._ask(pickle.dumps((build, net)), Limits(START_SECONDS))
         except (_LostError, TaskError) as error:

@@ -86,6 +86,34 @@ def evaluate(
 
 
 @app.command()
+def experiment(
+    folder: Folder,
+    model: Model = None,
+    page: Annotated[Path | None, typer.Option(help="Also write the results as a Markdown page.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of another suite, to choose settings on, so that v1 stays unseen.")] = None,
+    motions: Annotated[list[str] | None, typer.Option("--motion", help="Want only this one; repeatable.")] = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each arm.", min=1)] = 3,
+    steps: Annotated[int, typer.Option(help="Of 24 clips, for each arm.", min=1)] = 48,
+    prompts: Annotated[int, typer.Option(help="Videos that each arm generates.", min=2)] = 12,
+) -> None:
+    """Fine-tune on what Motive and its rivals choose, generate, and see what moves as wanted. An hour on two CPU cores."""
+    from motive.files import write_atomic
+    from motive.lab.experiment import Effort
+    from motive.lab.experiment import experiment as measure
+    from motive.lab.experiment_page import page as written
+    from motive.lab.shipped import shipped_model
+    from motive.lab.suite import V1
+
+    spec = V1 if seed is None else replace(V1, version=f"development suite {seed}", seed=seed)
+    effort = Effort(tuple(motions or Effort().motions), tuple(range(seeds)), steps, prompts=prompts)
+    results = measure(folder, model or shipped_model(), for_terminal(), spec, effort)
+    if page is not None:
+        before = page.read_text(encoding="utf-8") if page.exists() else ""
+        write_atomic(page, written(results, before).encode())
+    print(folder / "experiment.json")
+
+
+@app.command()
 def judge(
     function: Annotated[str, typer.Argument(help="module:function (pool, pool captions, queries, query captions) -> scores.")],
     folder: Folder,

@@ -84,18 +84,22 @@ def _check_kinds(part: Path) -> None:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keep transformers' progress bars, one a component, and its lists of tensors out of our own reports."""
-    from transformers.utils import logging
+    """Keep the progress bars of transformers and diffusers, one a component, and transformers' lists of tensors out of our own
+    reports."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
-    shown, said = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    libraries = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    said = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    for library in libraries:
+        library.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(said)
-        if shown:
-            logging.enable_progress_bar()
+        transformers_logging.set_verbosity(said)
+        for library in libraries:
+            library.enable_progress_bar()
 
 
 def hash_part(part: Path) -> str:
