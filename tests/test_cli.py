@@ -185,7 +185,7 @@ def test_preparing_first_leaves_only_the_gradients_to_index(
     assert (code, json.loads(out)["failed"]) == (0, [])
     assert len(list((tmp_path / "run" / "prepared" / "clips").iterdir())) == 8
     assert not [*(tmp_path / "run").rglob("rows/*"), *(tmp_path / "run").rglob("shards/*")]
-    monkeypatch.setattr("motive.attribution.prepare.as_they_come", None)
+    monkeypatch.setattr("motive.attribution.ahead.as_they_come", None)
     code, out, _ = call(capsys, "index", *overrides, "--json")
     assert (code, json.loads(out)["pool"]) == (0, 6)
 

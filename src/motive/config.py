@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from motive.baselines.section import BaselinesSection
 from motive.complaints import complaints
 from motive.errors import ConfigError
+from motive.evaluation.section import EvaluateSection
 from motive.overrides import apply_settings, expand_preset, resolve_paths
 from motive.places import as_place
 from motive.plain_yaml import read_yaml
+from motive.report.section import ReportSection
 from motive.section import Fraction, Section
 from motive.training.section import GenerateSection, TrainSection
 
@@ -241,6 +244,9 @@ class Config(Section):
     training), full, motive, bottom (the harmful clips), or a baseline's name; NAME@SEED for another seed of training."""
     train: TrainSection = TrainSection()
     generate: GenerateSection = GenerateSection()
+    report: ReportSection = ReportSection()
+    baselines: BaselinesSection = BaselinesSection()
+    evaluate: EvaluateSection = EvaluateSection()
 
     @model_validator(mode="after")
     def _narrowing(self) -> "Config":

@@ -38,8 +38,9 @@ class Selection:
     sure: bool
 
 
-def select(scores: Scores, keep: float) -> Selection:
-    """Rank by votes, then by mean influence, then by id; keep the best share `keep` of the pool, at least one clip.
+def select(scores: Scores, keep: float, size: int | None = None) -> Selection:
+    """Rank by votes, then by mean influence, then by id; keep the best share `keep` of the pool, at least one clip, or the
+    best `size` clips.
 
     Query q votes for the clips with I[n, q] > tau_q, its (1 - keep) quantile. The scores are read three times, and a few
     numbers a clip are held.
@@ -48,7 +49,7 @@ def select(scores: Scores, keep: float) -> Selection:
     cuts = quantiles(scores, 1 - keep)
     votes, mean = _tally(scores, cuts)
     order = best_first(scores, mean, votes)
-    size = max(1, int(count * keep + 0.5))
+    size = max(1, int(count * keep + 0.5)) if size is None else size
     margin = _margin(_influence(scores, order[size - 1 : size + 1]), cuts) if size < count else None
     return Selection(
         order=order,

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motive.evaluation.study.server import byte_range
 from motive.evaluation.study.sheet import code, sheet
 from motive.evaluation.study.study import TIE, load_study
 from motive.evaluation.study.votes import Votes
+from motive.serving import byte_range
 from tests.evaluation.study.conftest import ARMS, serving
 
 

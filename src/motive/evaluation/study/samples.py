@@ -1,7 +1,8 @@
 """Generated videos of several arms, as a folder: what a human study compares.
 
     samples/
-      prompts.jsonl               one line a prompt: {"id": "bounce-01", "prompt": "a ball bounces"}
+      prompts.jsonl               one line a prompt: {"id": "bounce-01", "prompt": "a ball bounces"}, and if it is known
+                                  the motion that it asks for, as "motion": "bounce"
       <arm>/<prompt id>-<seed>.mp4
 
 An arm is a model or a way of choosing training clips; its folder's name is its name. Videos of two arms are comparable where
@@ -28,18 +29,20 @@ Sample = tuple[str, int]
 
 @dataclass(frozen=True)
 class Samples:
-    """prompts: texts by id. videos: for each arm, by name, its files. left_out: a line for each file that is no sample."""
+    """prompts: texts by id. videos: for each arm, by name, its files. left_out: a line for each file that is no sample.
+    motions: the wanted motion of those prompts whose line names one."""
 
     prompts: dict[str, str]
     videos: dict[str, dict[Sample, Path]]
     left_out: tuple[str, ...]
+    motions: dict[str, str]
 
 
-def read_samples(folder: Path) -> Samples:
-    """Read the folder described above. Raises StudyError unless it has two arms with videos and every prompt is usable."""
+def read_samples(folder: Path, fewest: int = 2) -> Samples:
+    """Read the folder described above. Raises StudyError unless `fewest` arms have videos and every prompt is usable."""
     if not folder.is_dir():
         raise StudyError(f"{folder}: no such folder; give one that holds prompts.jsonl and a folder of videos for each arm")
-    prompts = _prompts(folder / "prompts.jsonl")
+    prompts, motions = _prompts(folder / "prompts.jsonl")
     left_out: list[str] = []
     videos = {}
     for place in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
@@ -49,20 +52,22 @@ def read_samples(folder: Path) -> Samples:
             )
         videos[place.name] = _videos(place, prompts, left_out)
     videos = {arm: found for arm, found in videos.items() if found}
-    if len(videos) < 2:
+    if len(videos) < fewest:
         hint = f" (left out: {'; '.join(left_out[:3])})" if left_out else ""
         raise StudyError(
-            f"{folder}: found {len(videos)} arms with videos named <prompt id>-<seed>.mp4; a comparison needs two{hint}"
+            f"{folder}: found {len(videos)} arms with videos named <prompt id>-<seed>.mp4, and {fewest} are needed{hint}"
         )
-    return Samples(prompts, videos, tuple(left_out))
+    return Samples(prompts, videos, tuple(left_out), motions)
 
 
-def _prompts(file: Path) -> dict[str, str]:
+def _prompts(file: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Texts and motions by id."""
     try:
         rows = read_rows(file)
     except ManifestError as error:
         raise StudyError(str(error)) from None
     prompts: dict[str, str] = {}
+    motions: dict[str, str] = {}
     for row in rows:
         id, text = _cell(row, "id"), _cell(row, "prompt").strip()
         if not _is_name(id):
@@ -72,7 +77,12 @@ def _prompts(file: Path) -> dict[str, str]:
         if id in prompts:
             raise StudyError(f"{row.where}: the id {id!r} stands twice")
         prompts[id] = text
-    return prompts
+        motion = row.values.get("motion")
+        if motion is not None and not (isinstance(motion, str) and _is_name(motion)):
+            raise StudyError(f"{row.where}: its motion is not a name of printable characters, {NAME_LIMIT} at most")
+        if motion is not None:
+            motions[id] = motion
+    return prompts, motions
 
 
 def _cell(row: Row, name: str) -> str:
