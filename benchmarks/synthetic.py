@@ -20,7 +20,7 @@ SHARD = 4096
 def make_store(folder: Path, letter: str, clips: int, dim: int, precision: Precision = "float32", shard: int = SHARD) -> Store:
     """A finished store of this many clips, shards as large as `shard`."""
     store = Store(folder, FINGERPRINT, dim, precision)
-    planned = store.plan([_clip(letter, n) for n in range(clips)], shard)
+    planned = store.plan([make_clip(letter, n) for n in range(clips)], shard)
     for number, one in enumerate(planned):
         write_shard(folder, store, one, features(len(one.clips), dim, number))
     return store
@@ -85,7 +85,7 @@ def _packed(drawn: NDArray[np.float32], precision: Precision) -> bytes:
     return records.tobytes()
 
 
-def _clip(letter: str, n: int) -> Clip:
+def make_clip(letter: str, n: int) -> Clip:
     name = f"{letter}{n:015x}"
     key = hashlib.sha256(name.encode()).hexdigest()
     return Clip(name, key, f"clips/{name}.mp4", "", Path(f"/data/pool/clips/{name}.mp4"), key, "")

@@ -17,10 +17,13 @@ from motive.attribution.reading import ClipFacts
 from motive.attribution.scores import write_scores
 from motive.attribution.selection_files import save_selection
 from motive.attribution.store import PLAIN_COLUMNS
+from motive.baselines.make import make_baseline
+from motive.evaluation import evaluate
 from motive.evaluation.study import samples, votes
 from motive.evaluation.study.result import Agreement, Comparison, RaterResult, Result
 from motive.report import views
 from motive.report import write as report
+from motive.training import arms, finetune, generate, influence
 
 HERE = Path(__file__).parent
 
@@ -45,9 +48,21 @@ def reference() -> str:
         _code(inspect.getdoc(write_scores)),
         "### The selection",
         _code(inspect.getdoc(save_selection)),
+        "### arms/",
+        "What an arm is:",
+        _code(inspect.getdoc(arms)),
+        "What training it leaves:",
+        _code(inspect.getdoc(finetune)),
+        _code(inspect.getdoc(influence)),
+        "### samples/",
+        _code(inspect.getdoc(generate)),
         "### report/, views/",
         _code(inspect.getdoc(report)),
         _code(inspect.getdoc(views)),
+        "### baselines/",
+        _code(inspect.getdoc(make_baseline)),
+        "### metrics.json",
+        _code(inspect.getdoc(evaluate)),
         "## A human study",
         "What `motive study make` reads:",
         _code(inspect.getdoc(samples)),

@@ -185,7 +185,7 @@ def test_preparing_first_leaves_only_the_gradients_to_index(
     assert (code, json.loads(out)["failed"]) == (0, [])
     assert len(list((tmp_path / "run" / "prepared" / "clips").iterdir())) == 8
     assert not [*(tmp_path / "run").rglob("rows/*"), *(tmp_path / "run").rglob("shards/*")]
-    monkeypatch.setattr("motive.attribution.prepare.as_they_come", None)
+    monkeypatch.setattr("motive.attribution.ahead.as_they_come", None)
     code, out, _ = call(capsys, "index", *overrides, "--json")
     assert (code, json.loads(out)["pool"]) == (0, 6)
 
@@ -301,7 +301,8 @@ def test_the_doctor_finds_this_machine_fit(capsys) -> None:
 def test_help_names_every_verb() -> None:
     env = os.environ | {"COLUMNS": "120"}
     printed = subprocess.run([sys.executable, "-m", "motive", "--help"], capture_output=True, text=True, env=env).stdout
-    for verb in ("prepare", "index", "score", "select", "export", "run", "show", "doctor", "demo", "build-model", "study"):
+    verbs = "prepare index score select export run show train generate doctor demo build-model study"
+    for verb in verbs.split():
         assert verb in printed
 
 

@@ -10,12 +10,15 @@ import typer
 from typer.core import TyperGroup
 
 from motive.attribution.selection import UNTRAINED
+from motive.baselines.commands import baseline
 from motive.command_line import AsJson, Settings, Source, print_result, progress_for, read_config, safe
 from motive.errors import MotiveError
+from motive.evaluation.commands import evaluate
 from motive.evaluation.study.commands import app as study_app
 from motive.lab.commands import app as lab_app
 from motive.report.commands import report, view
 from motive.store_commands import app as store_app
+from motive.training.commands import generate, train
 
 if TYPE_CHECKING:
     from motive.verbs import Indexed
@@ -68,18 +71,34 @@ def run(
     model: Model = None,
     out: Out = None,
     no_cache: NoCache = False,
+    prove_it: Annotated[bool, typer.Option("--prove", help="Then also do what `motive prove` does.")] = False,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Everything: index, score, select, export, show. The same command again goes on from where it stopped."""
+    """Everything: index, score, select, export, report. The same command again goes on from where it stopped."""
     from motive import verbs
+    from motive.proving import prove
+    from motive.report.write import write_report
 
     config = read_config(source, settings, pool=pool, queries=queries, model=model, out=out, no_cache=no_cache)
-    done = verbs.run(config, progress_for(as_json))
+    progress = progress_for(as_json)
+    done = verbs.run(config, progress)
     shown = verbs.show(config)
-    print_result(
-        as_json, asdict(done) | asdict(shown), [*_counts(done), "", shown.text, "", f"for trainers: {config.out / 'export'}"]
-    )
+    page = (prove if prove_it else write_report)(config, progress)
+    lines = [*_counts(done), "", shown.text, "", f"for trainers: {config.out / 'export'}", f"open in a browser: {page}"]
+    print_result(as_json, asdict(done) | asdict(shown) | {"report": str(page)}, lines)
+
+
+@app.command()
+def prove(source: Source = None, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Fine-tune the model on every arm's clips, generate, measure, compare, and report: whether the selection was right."""
+    from motive.proving import prove as prove_run
+
+    config = read_config(source, settings)
+    page = prove_run(config, progress_for(as_json))
+    table = config.out / "metrics.md"
+    lines = [*table.read_text(encoding="utf-8").splitlines(), "", f"open in a browser: {page}"]
+    print_result(as_json, {"report": str(page), "metrics": str(config.out / "metrics.json")}, lines)
 
 
 @app.command()
@@ -276,12 +295,17 @@ def demo(
     lines = [*_counts(done.indexed), "", shown.text, "", "Clips with the query's motion in the best tenth of the pool:", ""]
     lines += [f"{row[0]:24} {row[1]:20} {row[2]:20} {row[3]}" for row in done.table]
     lines += ["", f"contact sheet of one query: {done.sheet}", f"for trainers: {done.config.out / 'export'}"]
-    facts = {"table": done.table, "sheet": str(done.sheet)}
+    lines += ["", f"open in a browser: {done.report}"]
+    facts = {"table": done.table, "sheet": str(done.sheet), "report": str(done.report)}
     print_result(as_json, asdict(done.indexed) | asdict(shown) | facts, lines)
 
 
+app.command()(train)
+app.command()(generate)
 app.command()(report)
 app.command()(view)
+app.command()(baseline)
+app.command()(evaluate)
 app.add_typer(lab_app, name="lab")
 app.add_typer(store_app, name="store")
 app.add_typer(study_app, name="study")

@@ -8,13 +8,16 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from motive.baselines.section import BaselinesSection
 from motive.complaints import complaints
 from motive.errors import ConfigError
+from motive.evaluation.section import EvaluateSection
 from motive.overrides import apply_settings, expand_preset, resolve_paths
 from motive.places import as_place
 from motive.plain_yaml import read_yaml
 from motive.report.section import ReportSection
 from motive.section import Fraction, Section
+from motive.training.section import GenerateSection, TrainSection
 
 PlaceOf = Annotated[Path | str, BeforeValidator(as_place)]
 
@@ -236,7 +239,14 @@ class Config(Section):
     """Coarse to fine: stages, the first on the whole pool, each with a `share` of it that goes on and what it does
     differently; what is left is scored at full fidelity."""
     export: ExportSection = ExportSection()
+    arms: tuple[str, ...] = Field(("base", "full", "random", "motive"), min_length=1)
+    """The ways of choosing training clips that train, generate, evaluate and report compare, unless told others: base (no
+    training), full, motive, bottom (the harmful clips), or a baseline's name; NAME@SEED for another seed of training."""
+    train: TrainSection = TrainSection()
+    generate: GenerateSection = GenerateSection()
     report: ReportSection = ReportSection()
+    baselines: BaselinesSection = BaselinesSection()
+    evaluate: EvaluateSection = EvaluateSection()
 
     @model_validator(mode="after")
     def _narrowing(self) -> "Config":

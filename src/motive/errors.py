@@ -35,3 +35,7 @@ class LeftOutError(ClipError):
 
 class StudyError(MotiveError):
     """The samples, the votes or the folder of a human study do not fit together."""
+
+
+class EvaluationError(MotiveError):
+    """Generated videos cannot be measured, or another program's results are not what they should be."""

@@ -72,16 +72,19 @@ def index_stage(
 
 
 def prepare_stage(config: Config, tables: Tables, progress: Progress) -> list[str]:
-    """Prepare the clips of `tables` that have no feature yet; returns `name: reason` of those that could not be."""
+    """Prepare the clips of `tables` whose inputs are not kept, attributed or not; returns `name: reason` of those that could
+    not be."""
     work = begin(config, tables, progress, False, config.out)
-    captions = captions_to_embed(work.waiting, work.prepared)
+    clips = [clip for which in WHICH for clip in tables[which]]
+    missing = [clip for clip in clips if not work.prepared.has(clip)]
+    captions = captions_to_embed(missing, work.prepared)
     if captions:
         with progress.steps("embedding captions", len(captions)) as step:
             embed_captions(captions, work.model, work.prepared, step)
     with clip_preparer(config, work.model, work.prepared) as preparer:
-        prepare_clips(work.waiting, work.model, work.prepared, preparer, progress)
-    read = ((clip, work.prepared.read(clip)) for clip in work.waiting)
-    return [f"{clip.name or clip.id}: {found}" for clip, found in read if isinstance(found, Exception)]
+        prepare_clips(missing, work.model, work.prepared, preparer, progress)
+    lacking = ((clip, work.prepared.lacking(clip)) for clip in clips)
+    return [f"{clip.name or clip.id}: {why}" for clip, why in lacking if why]
 
 
 def read_tables(config: Config, progress: Progress | None) -> Tables:

@@ -13,6 +13,14 @@ from motive.places import is_address, local_path
 from motive.plain_yaml import load_yaml
 from motive.presets import PRESETS
 
+PATHS = (
+    ("motion", "weights"),
+    ("generate", "prompts"),
+    *(("evaluate", key) for key in ("raft", "dino", "clip", "aesthetic_clip", "aesthetic_head")),
+    ("evaluate", "official", "python"),
+)
+"""Settings that are paths of local files and folders."""
+
 
 def apply_settings(tree: dict[str, Any], settings: Iterable[str]) -> None:
     """Put `settings` such as "gradients.dim=1024" into `tree`; raises ConfigError for what is not of that form."""
@@ -40,21 +48,25 @@ def expand_preset(tree: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
 
 def resolve_paths(tree: dict[str, Any], base: Path) -> None:
-    """Make `out`, `pool`, `queries`, `root`, `motion.weights`, and a local `store.at` and `model.path` absolute."""
+    """Make all local paths absolute: those of PATHS, and a `store.at`, `model.path` or `baselines.encoder` that is one."""
     for key in ("out", "pool", "queries", "root"):
         if isinstance(tree.get(key), str) and not (key != "out" and is_address(tree[key])):
             tree[key] = str(local_path(tree[key], base))
-    motion = tree.get("motion")
-    if isinstance(motion, dict) and isinstance(motion.get("weights"), str):
-        motion["weights"] = str(local_path(motion["weights"], base))
+    for *sections, key in PATHS:
+        section: Any = tree
+        for name in sections:
+            section = section.get(name) if isinstance(section, dict) else None
+        if isinstance(section, dict) and isinstance(section.get(key), str):
+            section[key] = str(local_path(section[key], base))
     store = tree.get("store")
     if isinstance(store, dict) and isinstance(store.get("at"), str) and not is_address(store["at"]):
         store["at"] = str(local_path(store["at"], base))
-    model = tree.get("model")
-    if isinstance(model, dict) and isinstance(model.get("path"), str):
-        local = str(local_path(model["path"], base))
-        if os.path.exists(local):  # noqa: PTH110, unlike Path.exists it never raises
-            model["path"] = local
+    for name, key in (("model", "path"), ("baselines", "encoder")):
+        model = tree.get(name)
+        if isinstance(model, dict) and isinstance(model.get(key), str):
+            local = str(local_path(model[key], base))
+            if os.path.exists(local):  # noqa: PTH110, unlike Path.exists it never raises
+                model[key] = local
 
 
 def _parse_setting(setting: str) -> tuple[list[str], Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from motive.attribution.prepare import MAX_DECODERS
+from motive.attribution.ahead import MAX_DECODERS
 from motive.attribution.store import Shard
 from motive.config import Config
 from motive.engine.sandbox import cpus

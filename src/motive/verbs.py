@@ -8,6 +8,7 @@ A run's folder (`out`) holds
     scores.parquet          see attribution.scores.write_scores
     selection.jsonl, ...    see attribution.selection_files.save_selection
     export/                 see attribution.exports.export
+    baselines/<name>/       see baselines.make.make_baseline
     workers/                see attribution.notes; no result
 
 With `cascade` the pool's store holds the shortlist alone, and beside these are
@@ -18,6 +19,7 @@ With `cascade` the pool's store holds the shortlist alone, and beside these are
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 from motive.attribution.cascade import load_shortlist, save_shortlist, shortlist
 from motive.attribution.exports import export as write_exports
@@ -54,10 +56,17 @@ def prepare(config: Config, progress: Progress | None = None) -> list[str]:
     return prepare_stage(config, read_tables(config, progress), progress or Silent())
 
 
-def index(config: Config, progress: Progress | None = None, retry_failed: bool = False, part: Part | None = None) -> Indexed:
+def index(
+    config: Config,
+    progress: Progress | None = None,
+    retry_failed: bool = False,
+    part: Part | None = None,
+    prepared_in: Path | None = None,
+) -> Indexed:
     """Prepare and attribute all clips of the pool and all queries; what is done already is not done again.
 
     retry_failed: try clips again that are recorded as failed. part: only this part of the shards, while others make theirs.
+    prepared_in: the run whose prepared inputs are shared, if not this one.
     Raises MotiveError for what stops the whole run; a clip that cannot be used is recorded in the store with its reason.
     """
     progress = progress or Silent()
@@ -65,12 +74,13 @@ def index(config: Config, progress: Progress | None = None, retry_failed: bool =
         raise ConfigError("a cascade cannot be made in parts: each stage needs all scores of the one before")
     tables = read_tables(config, progress)
     size = len(tables["pool"])
+    prepared_in = prepared_in or config.out
     before: list[Indexed] = []
     for number, stage in enumerate(config.cascade, start=1):
         coarse = stage_config(config, number)
         progress.say(f"stage {number} of {len(config.cascade) + 1}: {len(tables['pool'])} clips, in {coarse.out}")
         same = (coarse.video, coarse.motion) == (config.video, config.motion)
-        before.append(index_stage(coarse, tables, progress, retry_failed, (config if same else coarse).out))
+        before.append(index_stage(coarse, tables, progress, retry_failed, prepared_in if same else coarse.out))
         scores = score(coarse)
         select(coarse)
         chosen = shortlist(scores, size, stage.share)
@@ -78,7 +88,7 @@ def index(config: Config, progress: Progress | None = None, retry_failed: bool =
         tables["pool"] = tables["pool"].only(set(chosen.ids))
     if config.cascade:
         progress.say(f"full fidelity: {len(tables['pool'])} of {size} clips")
-    done = index_stage(config, tables, progress, retry_failed, config.out, part)
+    done = index_stage(config, tables, progress, retry_failed, prepared_in, part)
     return replace(
         done,
         failed=each_once(line for stage in (*before, done) for line in stage.failed),
@@ -123,16 +133,18 @@ def _select_from_shortlist(config: Config, scores: Scores) -> Selection:
     return selection
 
 
-def export(config: Config, progress: Progress | None = None) -> list[str]:
+def export(config: Config, progress: Progress | None = None, folder: Path | None = None) -> list[str]:
     """Write the selected clips for trainers into export/; returns a line for each that could not be.
 
-    Raises StoreError if `video` is not what the clips were attributed with: training would see something else.
+    folder: that of another selection.jsonl, such as a baseline's, and then of export/; by default the run's. Raises StoreError
+    if `video` is not what the clips were attributed with: training would see something else.
     """
     attributed = open_store(config, "pool").fingerprint["prepared"]["video"]
     if changed := differences(attributed, config.video.model_dump(mode="json"), "video."):
         raise StoreError("clips can only be exported as they were attributed:\n" + "\n".join(f"  {c}" for c in changed))
-    chosen = config.out / "selection.jsonl"
-    return write_exports(chosen, config.out / "export", config.export, config.video, progress or Silent(), fetch_limits(config))
+    folder = folder or config.out
+    chosen = folder / "selection.jsonl"
+    return write_exports(chosen, folder / "export", config.export, config.video, progress or Silent(), fetch_limits(config))
 
 
 def run(config: Config, progress: Progress | None = None) -> Indexed:

@@ -199,7 +199,7 @@ def test_attributing_again_decodes_nothing(pool_folder, query_folder, tiny_wan, 
     def no_decoding(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("motive.attribution.prepare.as_they_come", no_decoding)
+    monkeypatch.setattr("motive.attribution.ahead.as_they_come", no_decoding)
     done = index(second)
     assert (done.pool, done.queries, done.failed) == (6, 2, [])
 

@@ -38,6 +38,21 @@ def score(pool: Store, queries: Store, file: Path, hessian: Hessian = "identity"
 
     Raises StoreError if the two were made with different settings, are unfinished, or hold no feature.
     """
+    targets, query_rows = query_targets(pool, queries, hessian)
+    exact = pool.fingerprint["gradients"]["projector"] == "exact"
+    error_bar = None if hessian == "kernel" else 0.0 if exact else pool.dim**-0.5
+    facts = Facts(query_rows, error_bar, bool(pool.fingerprint["model"]["trained"]), scored_state(pool, queries))
+    schema = pa.schema([pool.schema.field(name) for name in beside])
+    with new_file(file) as aside:
+        write_scores(aside, facts, schema, _parts(pool, targets, beside))
+    return load_scores(file)
+
+
+def query_targets(
+    pool: Store, queries: Store, hessian: Hessian = "identity"
+) -> tuple[NDArray[np.float64], list[dict[str, Any]]]:
+    """H^-1 g_q [Q, D'] of every query that has a feature, and what is known of each, in order of id: the inner product of a
+    clip's feature with the first is its influence. Raises StoreError as `score` does."""
     if pool.mark != queries.mark:
         raise StoreError(f"{pool.folder} and {queries.folder} were made with different settings; index both again")
     for store in (pool, queries):
@@ -49,13 +64,7 @@ def score(pool: Store, queries: Store, file: Path, hessian: Hessian = "identity"
         for table in _usable(pool, ["feature"]):
             covariance.add(pool.unpack(table))
         targets = np.asarray(np.linalg.solve(damped_kernel(covariance.sum(), covariance.count), targets.T).T, np.float64)
-    exact = pool.fingerprint["gradients"]["projector"] == "exact"
-    error_bar = None if hessian == "kernel" else 0.0 if exact else pool.dim**-0.5
-    facts = Facts(query_rows, error_bar, bool(pool.fingerprint["model"]["trained"]), scored_state(pool, queries))
-    schema = pa.schema([pool.schema.field(name) for name in beside])
-    with new_file(file) as aside:
-        write_scores(aside, facts, schema, _parts(pool, targets, beside))
-    return load_scores(file)
+    return targets, query_rows
 
 
 def damped_kernel(covariance: NDArray[np.float64], count: int) -> NDArray[np.float64]:

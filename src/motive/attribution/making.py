@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from motive.attribution.ahead import ClipPreparer
 from motive.attribution.features import Attribute, clip_attributor
 from motive.attribution.notes import Notebook
 from motive.attribution.prepare import (
-    ClipPreparer,
     Prepared,
     PreparedFolder,
     clip_preparer,
@@ -153,7 +153,7 @@ class Maker:
             yield prepared
 
     @cached_property
-    def _preparer(self) -> ClipPreparer:
+    def _preparer(self) -> ClipPreparer[Prepared]:
         return self._closing.enter_context(clip_preparer(self._config, self._model, self._prepared))
 
 

@@ -7,7 +7,6 @@ projection or checkpoint, and fine-tuning, without decoding the video again.
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -18,11 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from motive.attribution.ahead import ClipPreparer, clip_sampling, clip_workers
 from motive.attribution.reading import ClipFacts, Read, clip_reader, frames_reader, read_motion
 from motive.config import Config, MotionSection, differences
-from motive.engine.ahead import Here, Workers, as_they_come, in_order
-from motive.engine.messages import Packet, TaskError
-from motive.engine.sandbox import Limits, Sandbox, cpus
+from motive.engine.messages import Packet
 from motive.errors import ClipError, LeftOutError, StoreError
 from motive.files import digest, sha256_file, write_atomic, write_json
 from motive.models.base import VideoModel
@@ -30,7 +28,6 @@ from motive.motion.mask import MaskOptions
 from motive.motion.registry import LEARNED, make_tracker
 from motive.motion.trackers import Tracker
 from motive.progress import Progress, Step, duration
-from motive.video.decode import Sampling
 from motive.video.remote import Limits as FetchLimits
 from motive.video.table import Clip
 
@@ -46,10 +43,6 @@ class Prepared:
     text: Tensor
     mask: Tensor
     facts: ClipFacts
-
-
-MAX_DECODERS = 4
-"""Processes that read clips, unless told otherwise; two or three keep up with the fastest GPU at the paper's size."""
 
 
 class PreparedFolder:
@@ -69,20 +62,24 @@ class PreparedFolder:
     def load(self, clip: Clip) -> Prepared:
         """Raises ClipError with the reason why the clip could not be prepared, StoreError if its file is damaged."""
         path = self._clip_path(clip)
-        failed = self._failed_path(clip)
-        if clip.problem:
-            raise ClipError(clip.problem)
-        if failed.exists():
-            record = json.loads(failed.read_text(encoding="utf-8"))
-            raise (LeftOutError if record["left_out"] else ClipError)(record["reason"])
+        if lacking := self.lacking(clip):
+            raise lacking
         try:
             with safe_open(path, framework="pt") as file:
                 facts = ClipFacts(**json.loads(file.metadata()["facts"]))
                 return Prepared(file.get_tensor("latents"), file.get_tensor("text"), file.get_tensor("mask"), facts)
-        except FileNotFoundError:
-            raise ClipError("was not prepared") from None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{path}: damaged ({error}); delete it and run again") from error
+
+    def lacking(self, clip: Clip) -> ClipError | None:
+        """Why there is nothing to load for a clip, None if there is."""
+        if clip.problem:
+            return ClipError(clip.problem)
+        failed = self._failed_path(clip)
+        if failed.exists():
+            record = json.loads(failed.read_text(encoding="utf-8"))
+            return (LeftOutError if record["left_out"] else ClipError)(record["reason"])
+        return None if self._clip_path(clip).exists() else ClipError("was not prepared")
 
     def read(self, clip: Clip) -> Prepared | ClipError:
         """What `load` gives, or the ClipError that it raises."""
@@ -190,51 +187,18 @@ def check_fingerprint(file: Path, fingerprint: dict[str, object], content: Seque
         raise StoreError(f"{file.parent} was made with other settings:\n{lines}\nUse them again, or choose another `out`.")
 
 
-@dataclass(frozen=True)
-class ClipPreparer:
-    """Makes clips' inputs from their videos: `workers` read them ahead (see engine.ahead), `finish` does the model's part."""
-
-    workers: Workers
-    finish: Callable[[Clip, Packet], Prepared]
-
-    def in_order(self, clips: Iterable[Clip]) -> Iterator[Prepared | ClipError]:
-        for clip, future in in_order(self.workers, clips):
-            prepared = self._prepared(clip, future)
-            del future  # its frames, while the clip is attributed
-            yield prepared
-
-    def as_they_come(self, clips: Iterable[Clip]) -> Iterator[tuple[Clip, Prepared | ClipError]]:
-        for clip, future in as_they_come(self.workers, clips):
-            yield clip, self._prepared(clip, future)
-
-    def _prepared(self, clip: Clip, future: "Future[Packet]") -> Prepared | ClipError:
-        lost = future.exception()
-        if isinstance(lost, TaskError):
-            limits = {"seconds": ", see engine.clip_seconds", "memory": ", see engine.clip_memory"}
-            return ClipError(f"preparing it {lost}{limits.get(lost.limit or '', '')}")
-        if isinstance(lost, ClipError):
-            return lost
-        try:
-            return self.finish(clip, future.result())
-        except ClipError as error:
-            return error.with_traceback(None)  # it would hold the frames
-
-
 @contextmanager
-def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> Iterator[ClipPreparer]:
+def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> Iterator[ClipPreparer[Prepared]]:
     """Prepares clips of `config`; their captions' embeddings must be in `folder` already."""
-    video, motion, engine = config.video, config.motion, config.engine
-    decoders = min(cpus(), MAX_DECODERS) if engine.decoders is None else engine.decoders
-    threads = max(1, cpus() // decoders) if decoders else None
-    sampling = Sampling(video.frames, video.fps, video.height, video.width, video.place, video.max_pixels)
-    options, stride, fetch = mask_options(motion), model.latent_stride, fetch_limits(config)
+    motion, stride = config.motion, model.latent_stride
+    options, sampling, fetch = mask_options(motion), clip_sampling(config), fetch_limits(config)
     # Learned trackers run beside the model, on its device.
     track = clip_tracker(config, model.device) if motion.tracker in LEARNED else None
-    build: Callable[[], Read] = (
-        partial(frames_reader, sampling, fetch)
-        if track
-        else partial(clip_reader, sampling, fetch, motion.tracker, stride, options, threads)
-    )
+
+    def build(threads: int | None) -> Callable[[], Read]:
+        if track:
+            return partial(frames_reader, sampling, fetch)
+        return partial(clip_reader, sampling, fetch, motion.tracker, stride, options, threads)
 
     def finish(clip: Clip, packet: Packet) -> Prepared:
         frames = packet.arrays["frames"]
@@ -245,12 +209,8 @@ def clip_preparer(config: Config, model: VideoModel, folder: PreparedFolder) -> 
         # Cloned: a part of the memory that holds the frames would keep all of it.
         return Prepared(latents, folder.text(clip.caption), torch.from_numpy(mask).clone(), ClipFacts(**packet.facts, **moved))
 
-    if not decoders:
-        yield ClipPreparer(Here(build), finish)
-        return
-    limits = Limits(engine.clip_seconds, engine.clip_memory, engine.tries)
-    with Sandbox([build] * decoders, limits, threads or 1) as sandbox:
-        yield ClipPreparer(sandbox, finish)
+    with clip_workers(config, build) as workers:
+        yield ClipPreparer(workers, finish)
 
 
 def captions_to_embed(clips: Iterable[Clip], folder: PreparedFolder) -> list[str]:
@@ -267,7 +227,7 @@ def embed_captions(captions: Sequence[str], model: VideoModel, folder: PreparedF
 
 
 def prepare_clips(
-    clips: Sequence[Clip], model: VideoModel, folder: PreparedFolder, preparer: ClipPreparer, progress: Progress
+    clips: Sequence[Clip], model: VideoModel, folder: PreparedFolder, preparer: ClipPreparer[Prepared], progress: Progress
 ) -> None:
     """Prepare and save every clip that `folder` lacks; a clip that cannot be is recorded there with its reason."""
     missing = [clip for clip in clips if not folder.has(clip)]

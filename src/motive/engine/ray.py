@@ -8,6 +8,7 @@ import os
 import pickle
 import queue
 import re
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,6 +21,9 @@ from motive.errors import EngineError
 from motive.text import printable
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+PATIENCE = 10.0
+"""Seconds in which a cluster's head has to answer when it is joined."""
 
 OBJECTS = 100 << 20
 """Bytes of shared memory that a cluster started here sets aside; nothing large travels."""
@@ -158,10 +162,25 @@ def _join(ray: Any, address: str | None) -> None:
     # "local": without an address a cluster of one's own, even where RAY_ADDRESS names another.
     own = {} if address else {"include_dashboard": False, "object_store_memory": OBJECTS}
     try:
+        if address:
+            _knock(address)
         ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"at {address}" if address else "on this machine"
         raise EngineError(f"Ray: no cluster {where}: {_first_line(error)}") from None
+
+
+def _knock(address: str) -> None:
+    """Raise OSError unless something listens there: Ray itself would try for twenty minutes, without a word."""
+    if "://" in address:
+        return
+    from ray._private.services import canonicalize_bootstrap_address
+
+    found = canonicalize_bootstrap_address(address)
+    if found is None:
+        raise ConnectionError("none has been started here, and RAY_ADDRESS names none")
+    host, _, port = found.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
 
 
 def _first_line(error: BaseException) -> str:

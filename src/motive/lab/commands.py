@@ -86,6 +86,34 @@ def evaluate(
 
 
 @app.command()
+def experiment(
+    folder: Folder,
+    model: Model = None,
+    page: Annotated[Path | None, typer.Option(help="Also write the results as a Markdown page.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of another suite, to choose settings on, so that v1 stays unseen.")] = None,
+    motions: Annotated[list[str] | None, typer.Option("--motion", help="Want only this one; repeatable.")] = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each arm.", min=1)] = 3,
+    steps: Annotated[int, typer.Option(help="Of 24 clips, for each arm.", min=1)] = 48,
+    prompts: Annotated[int, typer.Option(help="Videos that each arm generates.", min=2)] = 12,
+) -> None:
+    """Fine-tune on what Motive and its rivals choose, generate, and see what moves as wanted. An hour on two CPU cores."""
+    from motive.files import write_atomic
+    from motive.lab.experiment import Effort
+    from motive.lab.experiment import experiment as measure
+    from motive.lab.experiment_page import page as written
+    from motive.lab.shipped import shipped_model
+    from motive.lab.suite import V1
+
+    spec = V1 if seed is None else replace(V1, version=f"development suite {seed}", seed=seed)
+    effort = Effort(tuple(motions or Effort().motions), tuple(range(seeds)), steps, prompts=prompts)
+    results = measure(folder, model or shipped_model(), for_terminal(), spec, effort)
+    if page is not None:
+        before = page.read_text(encoding="utf-8") if page.exists() else ""
+        write_atomic(page, written(results, before).encode())
+    print(folder / "experiment.json")
+
+
+@app.command()
 def judge(
     function: Annotated[str, typer.Argument(help="module:function (pool, pool captions, queries, query captions) -> scores.")],
     folder: Folder,
@@ -104,3 +132,20 @@ def judge(
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{function}: cannot be imported ({error}); write it as module:function") from None
     print(json.dumps(judge_method(method, folder, effects or measured_effects(), for_terminal()), indent=1))
+
+
+@app.command()
+def judge_motion(
+    file: Annotated[Path | None, typer.Argument(help="Where to put it; by default where the one lies that ships.")] = None,
+) -> None:
+    """Fit the judge of generated clips' motion on clips rendered for it, and say how often it is right on others. Minutes."""
+    from motive.lab.correct import save_judge
+    from motive.lab.fit_judge import accuracy, fit_judge, load_vae
+    from motive.lab.shipped import shipped_judge
+
+    made = fit_judge(progress=for_terminal())
+    save_judge(made, file or shipped_judge())
+    seen, decoded = (accuracy(made, for_terminal(), vae=vae) for vae in (None, load_vae()))
+    for name, right in seen.items():
+        print(f"{name:16} {right:.3f}, through the VAE {decoded[name]:.3f}")
+    print(file or shipped_judge())

@@ -16,6 +16,7 @@ from motive.lab.shipped import shipped_model
 from motive.lab.suite import SuiteSpec, plan, write_suite
 from motive.progress import Progress
 from motive.report.sheet import write_query_sheet
+from motive.report.write import write_report
 
 RUNS = {"best": "run", "paper": "run-paper"}
 """Folder of each preset's run."""
@@ -29,12 +30,14 @@ QUERY = "query_swing_0"
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo did: the run with `preset: best`, its index, a table of scores and figures, and the contact sheet."""
+    """What the demo did: the run with `preset: best`, its index, a table of scores and figures, the contact sheet of a query,
+    and the report's first page."""
 
     config: Config
     indexed: verbs.Indexed
     table: list[list[str]]
     sheet: Path
+    report: Path
 
 
 def run_demo(folder: Path, spec: SuiteSpec, progress: Progress) -> Demo:
@@ -60,7 +63,7 @@ def run_demo(folder: Path, spec: SuiteSpec, progress: Progress) -> Demo:
         table.append([name, *(interval(list(value)) for value in (judged.precision, judged.recall, judged.map))])
     sheet = folder / "sheet.png"
     write_query_sheet(best, QUERY, sheet)
-    return Demo(best, indexed["best"], table, sheet)
+    return Demo(best, indexed["best"], table, sheet, write_report(best, progress))
 
 
 def _scores(config: Config, pool: Inputs, queries: Inputs) -> Scores:

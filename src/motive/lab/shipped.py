@@ -1,4 +1,4 @@
-"""What ships with the lab: the trained model, and the effects of training that `motive lab evaluate` measured with it."""
+"""What ships with the lab: the trained model, effects of training that `motive lab evaluate` measured with it, a judge."""
 
 from pathlib import Path
 
@@ -13,3 +13,8 @@ def shipped_model() -> Path:
 def measured_effects() -> Path:
     """motive-lab-v1's effects.json: subsets of its pool, and the queries' losses after training on each."""
     return HERE / "measured" / "motive-lab-v1.json"
+
+
+def shipped_judge() -> Path:
+    """The judge of motion (lab.correct), fitted by `motive lab judge-motion`."""
+    return HERE / "measured" / "judge.safetensors"

@@ -1,6 +1,7 @@
 """What the method needs of a text-to-video model. A family is one adapter with these members, and one registry line."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,13 @@ class VideoModel(Protocol):
     """
 
     family: str
+
+    folder: Path
+    """A diffusers pipeline's folder."""
+
+    denoiser_part: str
+    """What the denoiser's own folder in it is called."""
+
     trained: bool
     """False for a model whose weights are random: its scores exercise the method and say nothing about motion."""
 

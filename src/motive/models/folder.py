@@ -61,12 +61,15 @@ def loading(folder: Path, part: str) -> Iterator[None]:
         raise ModelError(f"{folder / part}: cannot be loaded ({type(error).__name__}: {error})") from error
 
 
-def whole(loaded: tuple[Any, dict[str, Any]]) -> Any:
-    """A model that was loaded with `output_loading_info`; raises ValueError if tensors were missing: the libraries put random
-    numbers in their place."""
+def whole(loaded: tuple[Any, dict[str, Any]], unused: str | None = None) -> Any:
+    """A model that was loaded with `output_loading_info`; raises ValueError if tensors were missing, or had another shape than
+    the settings say: the libraries put random numbers in their place. unused: how names of tensors begin that nobody needs."""
     model, told = loaded
-    if missing := sorted(told["missing_keys"]):
+    missing = sorted(name for name in told["missing_keys"] if unused is None or not name.startswith(unused))
+    if missing:
         raise ValueError(f"{len(missing)} tensors are missing, such as {missing[0]}")
+    if wrong := sorted(str(entry[0] if isinstance(entry, tuple) else entry) for entry in told.get("mismatched_keys", ())):
+        raise ValueError(f"{len(wrong)} tensors have another shape than the settings say, such as {wrong[0]}")
     return model
 
 
@@ -81,16 +84,22 @@ def _check_kinds(part: Path) -> None:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keep transformers' progress bars, one a component, out of our own reports."""
-    from transformers.utils import logging
+    """Keep the progress bars of transformers and diffusers, one a component, and transformers' lists of tensors out of our own
+    reports."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    libraries = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    said = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    for library in libraries:
+        library.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
-            logging.enable_progress_bar()
+        transformers_logging.set_verbosity(said)
+        for library in libraries:
+            library.enable_progress_bar()
 
 
 def hash_part(part: Path) -> str:

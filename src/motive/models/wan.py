@@ -169,8 +169,8 @@ def _denoiser_part(index: dict[str, Any], sigmas: Sequence[float]) -> str:
     parts = {"transformer" if sigma >= boundary else "transformer_2" for sigma in sigmas}
     if len(parts) > 1:
         raise ConfigError(
-            f"gradients.sigmas {list(sigmas)} lie on both sides of this model's boundary {boundary}: "
-            "each side has its own denoiser; choose sigmas on one side"
+            f"the noise levels {list(sigmas)} lie on both sides of this model's boundary {boundary}: each side has its own "
+            "denoiser; choose levels on one side (gradients.sigmas; train.levels)"
         )
     return parts.pop()
 

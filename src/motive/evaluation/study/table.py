@@ -2,20 +2,20 @@
 
 from motive.evaluation.study.bootstrap import Share
 from motive.evaluation.study.result import Result
-from motive.text import printable
+from motive.text import markdown_text
 
 
 def markdown(result: Result) -> str:
     """The whole result: the table of comparisons first. Names and notes from outside are escaped."""
     lines = [
-        f"Question: {_text(result.question)}",
+        f"Question: {markdown_text(result.question)}",
         "",
         "| comparison | win % | tie % | loss % | preferred % | votes | prompts | raters |",
     ]
     lines.append("|---|--:|--:|--:|--:|--:|--:|--:|")
     for row in result.comparisons:
         shares = " | ".join(_percent(share) for share in (row.win, row.tie, row.loss, row.preferred))
-        names = f"{_text(row.first)} against {_text(row.second)}"
+        names = f"{markdown_text(row.first)} against {markdown_text(row.second)}"
         lines.append(f"| {names} | {shares} | {row.votes} | {row.prompts} | {row.raters} |")
     if not result.comparisons:
         lines.append("| no votes count yet | | | | | | | |")
@@ -31,9 +31,11 @@ def markdown(result: Result) -> str:
         lines += [f"Of the votes that are no ties, {_percent(result.left)} % went to the video on the left.", ""]
     lines += [f"{result.rule} Of {len(result.raters)} raters, {sum(not r.left_out for r in result.raters)} count.", ""]
     lines += ["| rater | votes | of | attention checks right | left out |", "|---|--:|--:|--:|---|"]
-    lines += [f"| {_text(r.rater)} | {r.votes} | {r.of} | {r.right} of {r.checks} | {r.left_out} |" for r in result.raters]
+    lines += [
+        f"| {markdown_text(r.rater)} | {r.votes} | {r.of} | {r.right} of {r.checks} | {r.left_out} |" for r in result.raters
+    ]
     if result.notes:
-        lines += ["", "Notes:", "", *(f"* {_text(note)}" for note in result.notes)]
+        lines += ["", "Notes:", "", *(f"* {markdown_text(note)}" for note in result.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -51,9 +53,3 @@ def _agreement(result: Result) -> str:
 def _percent(share: Share) -> str:
     value, low, high = (100 * part for part in share)
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
-
-
-def _text(text: str) -> str:
-    """Text from outside that neither a terminal nor a renderer of Markdown takes for anything else."""
-    plain = printable(text).replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{character}" if character in r"\`*_[]|#!" else character for character in plain)

@@ -1,0 +1,82 @@
+"""The experiment's results as a Markdown page."""
+
+from typing import Any
+
+from motive.lab.experiment import OWN, SHARED
+from motive.lab.results import interval, markdown
+
+TITLES = {
+    "base": "base, not trained",
+    "full": "full pool",
+    "random": "random tenth",
+    "magnitude": "largest motion magnitude",
+    "latents": "likeness of pooled VAE latents",
+    "nomask": "Motive without mask",
+    "motive": "**Motive**",
+    "bottom": "Motive's bottom tenth",
+}
+DISCUSSION = "## What this says"
+
+
+def page(result: dict[str, Any], before: str = "") -> str:
+    """The whole page; the discussion at the end of the page that was there `before` stays as it is."""
+    effort, suite = result["effort"], result["suite"]
+    parts = [
+        "# Training on what is chosen",
+        "Written by `motive lab experiment --page`, all but the discussion at the end.",
+        f"Suite {suite['version']}, the model that ships. Each of {len(effort['motions'])} motions is wanted in turn: its "
+        f"{suite['queries']} queries choose a tenth of the confounded pool by `preset: best`; the model is fine-tuned on it "
+        f"for {effort['steps']} steps of 24 clips, with {len(effort['seeds'])} seeds, and generates from {effort['prompts']} "
+        "prompts. Captions and prompts name looks alone, so a video moves as the clips have taught it. Right is a video whose "
+        "motion, by the lab's judge, is the wanted one. Intervals of 95 %, over motions, trainings and prompts.",
+        markdown(
+            ["trained on", "right", "Motive less it", "p", "wanted clips in it", "dynamic degree (DIS)"],
+            [_row(arm, result) for arm in (*SHARED, *OWN)],
+        ),
+        "## Less a random tenth",
+        markdown(
+            ["trained on", "right, less that of a random tenth", "p"],
+            [[TITLES[arm], _difference(found), f"{found['p']:.3f}"] for arm, found in result["less random"].items()],
+        ),
+        "## By motion",
+        markdown(
+            ["wanted", *(TITLES[arm] for arm in (*SHARED, *OWN))],
+            [
+                [motion, *(f"{result['arms'][arm]['by motion'][motion]:.2f}" for arm in (*SHARED, *OWN))]
+                for motion in effort["motions"]
+            ],
+        ),
+        "## What is seen",
+        "Share of each arm's videos in which the judge sees a motion, a still scene or a moving camera.",
+        _seen(result),
+    ]
+    _, heading, discussion = before.partition(DISCUSSION)
+    if heading:
+        parts.append(heading + discussion.rstrip())
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(arm: str, result: dict[str, Any]) -> list[str]:
+    found, against = result["arms"][arm], result["motive less"].get(arm)
+    right = found["right"]
+    kept = result["kept"].get(arm)
+    return [
+        TITLES[arm],
+        interval([right["mean"], right["low"], right["high"]]),
+        "" if against is None else _difference(against),
+        "" if against is None else f"{against['p']:.3f}",
+        "" if kept is None else f"{kept:.2f}",
+        f"{found['dynamic_degree_dis']:.2f}",
+    ]
+
+
+def _difference(compared: dict[str, Any]) -> str:
+    found = compared["difference"]
+    return f"{found['mean']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]"
+
+
+def _seen(result: dict[str, Any]) -> str:
+    arms = (*SHARED, *OWN)
+    every = sorted({motion for arm in arms for motion in result["arms"][arm]["seen"]})
+    rows = [[motion, *(f"{result['arms'][arm]['seen'].get(motion, 0):.2f}" for arm in arms)] for motion in every]
+    return markdown(["seen", *(TITLES[arm] for arm in arms)], rows)

@@ -1,0 +1,36 @@
+"""The experiment from a small suite to its page."""
+
+import json
+
+import numpy as np
+
+from motive.lab.experiment import OWN, SHARED, Effort, experiment
+from motive.lab.experiment_page import page
+from motive.lab.shipped import shipped_model
+from motive.lab.suite import SuiteSpec
+from motive.progress import Silent
+
+SPEC = SuiteSpec("small", 5, motion_clips=2, queries=1, static_clips=2, camera_clips=1, cartoon_clips=1)
+EFFORT = Effort(motions=("swing", "fall"), seeds=(0, 1), steps=1, prompts=2)
+
+
+def test_the_experiment_goes_from_a_suite_to_a_page_and_is_not_done_twice(tmp_path) -> None:
+    found = experiment(tmp_path, shipped_model(), Silent(), SPEC, EFFORT)
+    assert set(found["arms"]) == {*SHARED, *OWN}
+    for arm, measured in found["arms"].items():
+        assert measured["right"]["n"] == 2 * 2 * 2, arm
+        assert np.isclose(sum(measured["seen"].values()), 1)
+    assert set(found["motive less"]) == {*SHARED, *OWN} - {"motive"}
+    steps = [json.loads(file.read_text())["steps"] for file in tmp_path.glob("*/arms/*/arm.json")]
+    assert set(steps) == {1}
+    # full, random and magnitude once a seed; four arms for each motion and seed.
+    assert len(steps) == 3 * 2 + 4 * 2 * 2
+    chosen = {(tmp_path / "shared" / "baselines" / f"random-{seed}" / "selection.jsonl").read_text() for seed in EFFORT.seeds}
+    assert len(chosen) == 2
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.mp4")}
+    again = experiment(tmp_path, shipped_model(), Silent(), SPEC, EFFORT)
+    assert again["arms"] == found["arms"]
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.mp4")} == before
+    text = page(found, "# Old\n\n## What this says\n\nkept\n")
+    assert "| **Motive** |" in text
+    assert text.endswith("## What this says\n\nkept\n")
