@@ -30,7 +30,7 @@ function clips(which) {
     const rows = await allClips();
     const state = states[which];
     const results = el("div.results");
-    const draw = () => drawResults(rows, state, results);
+    const draw = () => drawResults(rows, state, results).catch((error) => results.replaceChildren(trouble(error)));
     const change = (name) => (value) => {
       Object.assign(state, { [name]: value, page: 0 });
       return draw();
