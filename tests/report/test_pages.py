@@ -204,17 +204,18 @@ def test_arms_stand_side_by_side_with_metrics_and_influence(armed, opened) -> No
     assert page.locator(".sample video").first.get_attribute("data-name") != source
     metrics = page.locator(".metrics").inner_text()
     assert "dynamic degree" in metrics
-    assert "0.500 n 12" in metrics
+    assert "0.50 n 12" in metrics
     assert page.locator(".metrics .interval").count() == 6
     page.get_by_label("Motion", exact=True).select_option("slide")
-    until(page, "document.querySelector('.metrics').innerText.includes('0.300 n 12')")
+    until(page, "document.querySelector('.metrics').innerText.includes('0.30 n 12')")
     text = page.locator("main").inner_text()
     assert "three <b>seeds</b> would be surer" in text
     assert "motive − random" in text
     assert "0.7500" in page.get_by_role("region", name="VBench's own scores").inner_text()
     assert "helped most" in text
+    assert page.get_by_role("img", name="Mean influence of each arm's batches over steps").locator(".curve").count() == 1
     assert (
-        page.get_by_role("img", name="Influence of batches of motive on the queries over steps").locator(".curve").count() == 2
+        page.get_by_role("img", name="Influence of batches of motive on each query over steps").locator(".curve").count() == 2
     )
 
 
