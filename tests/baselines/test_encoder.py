@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 from transformers import VideoMAEConfig, VideoMAEModel, VJEPA2Config, VJEPA2Model
 
-from motive.baselines.encoder import video_encoder
+from motive.baselines.encoder import DOWNLOADED, video_encoder
 from motive.baselines.make import make_baseline
 from motive.errors import ConfigError, ModelError
 from motive.files import read_jsonl
@@ -98,6 +99,12 @@ def test_code_in_a_folder_is_never_run(vjepa, tmp_path) -> None:
     with pytest.raises(ModelError):
         video_encoder(str(folder), None, CPU)
     assert not ran.exists()
+
+
+def test_weights_beside_the_settings_are_asked_for_and_nothing_that_could_run() -> None:
+    held = ["config.json", "model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin", "modeling.py"]
+    asked = list(filter_repo_objects(held, allow_patterns=list(DOWNLOADED)))
+    assert asked == held[:3]
 
 
 def test_what_is_no_video_encoder_is_told(tmp_path, config) -> None:

@@ -156,6 +156,12 @@ def test_metrics_that_cannot_be_made_are_told_before_anything_is_measured(sample
         evaluate(configured(samples, f"evaluate.metrics={metrics}"))
 
 
+@pytest.mark.parametrize(("file", "said"), [("nowhere.pth", "no such file"), (__file__, "torchvision")])
+def test_vbenchs_dynamic_degree_needs_torchvision_and_a_checkpoint(samples, file, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        evaluate(configured(samples, "evaluate.metrics=[dynamic_degree]", f"evaluate.raft={file}"))
+
+
 def test_a_video_that_cannot_be_read_is_told_and_left_out(samples, tmp_path) -> None:
     out = tmp_path / "run"
     write_video(out / "samples" / "a" / "p-0.mp4", moving_square(5), 16)

@@ -1,11 +1,12 @@
 """DINO and CLIP metrics with small models that transformers itself builds."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, ViTConfig, ViTModel
 
 from motive.errors import ConfigError, ModelError
@@ -68,6 +69,16 @@ def test_the_aesthetic_head_is_linear_and_over_ten(clip, tmp_path) -> None:
     for name in ("head.safetensors", "head.pth"):
         value = aesthetic_quality(clip, tmp_path / name, "cpu").measure(MOVING)
         assert value == pytest.approx(float((seen @ weight.T + bias).mean() / 10), abs=1e-6)
+
+
+def test_a_published_clip_that_numbers_its_positions_loads(clip, tmp_path) -> None:
+    """As openai/clip-vit-base-patch32 does: whole numbers beside the weights."""
+    shutil.copytree(clip, tmp_path / "clip")
+    tensors = load_file(clip / "model.safetensors")
+    positions = {f"{part}_model.embeddings.position_ids": torch.arange(5)[None] for part in ("text", "vision")}
+    save_file(tensors | positions, tmp_path / "clip" / "model.safetensors", {"format": "pt"})
+    own, same = (clip_embedder(folder, "cpu")(STILL.frames) for folder in (clip, tmp_path / "clip"))
+    assert torch.equal(own, same)
 
 
 def test_weights_that_are_not_what_they_should_be_are_refused(clip, dino, tmp_path, capsys) -> None:

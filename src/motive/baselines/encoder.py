@@ -18,6 +18,9 @@ from motive.video.standardise import Frames
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and deviation of the pixels that an encoder was trained with, where its folder says none."""
 
+DOWNLOADED = ("*.json", "*.safetensors")
+"""What a hub repository is asked for."""
+
 SIZES = ("crop_size", "image_size")
 COUNTS = ("frames_per_clip", "num_frames")
 """What encoders' settings call the size and the number of frames that they take."""
@@ -33,7 +36,7 @@ def video_encoder(source: str, frames: int | None, device: torch.device) -> tupl
     of the folder is run. Raises ModelError if it is no whole encoder of videos, ConfigError if it does not say its number of
     frames.
     """
-    folder = find_folder(source)
+    folder = find_folder(source, downloaded=DOWNLOADED)
     model = _load(folder)
     size, count = _setting(model.config, SIZES), frames or _setting(model.config, COUNTS)
     if size is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from motive.errors import ConfigError
 from motive.evaluation.metric import Metric
 from motive.files import sha256_file
 from motive.motion.raft import raft
@@ -36,6 +37,8 @@ def dynamic_degree_dis() -> Metric:
 
 def dynamic_degree(weights: Path, device: str) -> Metric:
     """VBench's dynamic degree, with a RAFT checkpoint; raises ConfigError without torchvision or the file."""
+    if not weights.is_file():
+        raise ConfigError(f"evaluate.raft: {weights}: no such file; it is never downloaded")
     track = raft(weights, device=device)
     mark = f"1/{sha256_file(weights)}"
     return Metric("dynamic_degree", "share", "higher", lambda video: float(is_dynamic(video.frames, video.fps, track)), mark)

@@ -1,8 +1,8 @@
 """Which motion a clip shows, as far as displacement tells: a judge of generated clips.
 
-Multinomial logistic regression on how a few numbers change over time (lab.traces). It ships fitted (lab.fit_judge); it knows the ten motions, the cartoon ones, a still scene and a moving camera, so that a clip is right
-only if it also is none of the wrong ones. Mirrored clips are the same clip to it. It is made for clips of about a second, as
-the lab's are.
+Multinomial logistic regression on how a few numbers change over time (lab.traces). It ships fitted (lab.fit_judge). It knows
+the ten motions, the cartoon ones, a still scene and a moving camera, so that a clip is right only if it also is none of the
+wrong ones. Mirrored clips are the same clip to it. It is made for clips of about a second, as the lab's are.
 """
 
 import json

@@ -10,7 +10,7 @@ from motive.lab.laws import LAWS, fit_law, lawful
 from motive.lab.shipped import shipped_judge
 from motive.lab.traces import traces
 
-VERSION = "1"
+VERSION = "2"
 
 
 def correct_motion(video: Video) -> float | None:

@@ -1,4 +1,4 @@
-"""The fit of the judge of motion (lab.correct), on clips that are rendered for it, as they are and as the lab's VAE shows them."""
+"""The fit of the judge of motion (lab.correct), on clips rendered for it, as they are and as the lab's VAE shows them."""
 
 from typing import Any
 

@@ -102,8 +102,8 @@ def _core(pair: Floats, speed: Floats) -> Floats:
 
 
 def changed(frames: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where a picture differs from the one before, [F - 1, H, W], (W, H) of `shape`: elsewhere a tracker reports what it makes of
-    a decoder's noise, which generated clips are full of."""
+    """Where a picture differs from the one before, [F - 1, H, W], at the (W, H) of `shape`. Elsewhere a tracker reports what it
+    makes of a decoder's noise, which generated clips are full of."""
     small = np.stack([cv2.resize(frame, shape, interpolation=cv2.INTER_AREA) for frame in frames]).astype(np.float32)
     smooth = (cv2.GaussianBlur(difference, (0, 0), 1.0) for difference in np.diff(small, axis=0))
     far = (np.abs(difference).max(axis=-1) > LEAST_CHANGE for difference in smooth)

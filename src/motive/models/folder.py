@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ DOWNLOADED = ["*.json", "*/*.json", "*/*.safetensors", "*/*.model", "*/*.txt"]
 """What a hub repository is asked for: weights as safetensors only."""
 
 
-def find_folder(source: str, revision: str | None = None) -> Path:
-    """A local folder as it is, or a hub id ("owner/name") as its snapshot, downloaded on first use."""
+def find_folder(source: str, revision: str | None = None, downloaded: Sequence[str] = DOWNLOADED) -> Path:
+    """A local folder as it is, or a hub id ("owner/name") as its snapshot, downloaded on first use: its files that fit a pattern
+    in `downloaded`."""
     if Path(source).is_dir():
         return Path(source).resolve()
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
@@ -27,7 +28,7 @@ def find_folder(source: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(source, revision=revision, allow_patterns=DOWNLOADED))
+        return Path(snapshot_download(source, revision=revision, allow_patterns=list(downloaded)))
     except Exception as error:  # the hub client raises many unrelated types; all mean that there is no model here
         raise ModelError(
             f"{source}: no such folder, and the model hub gives no snapshot of that name "
@@ -74,11 +75,16 @@ def whole(loaded: tuple[Any, dict[str, Any]], unused: str | None = None) -> Any:
 
 
 def _check_kinds(part: Path) -> None:
-    """Raise ValueError if weights are not floating-point numbers, which the libraries would convert without a word."""
+    """Raise ValueError if weights are not floating-point numbers, which the libraries would convert without a word.
+
+    Older transformers kept the numbers of positions beside the weights, as in CLIP's published files.
+    """
     for file in sorted(part.glob("*.safetensors")):
         with safe_open(file, framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118, it is no mapping
-                if (kind := weights.get_slice(name).get_dtype()) not in ("F64", "F32", "F16", "BF16"):
+                if (kind := weights.get_slice(name).get_dtype()) not in ("F64", "F32", "F16", "BF16") and not (
+                    name.endswith("position_ids") and kind == "I64"
+                ):
                     raise ValueError(f"{file.name}: {name} holds numbers of the kind {kind}, not floating-point ones")
 
 
