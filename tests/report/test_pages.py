@@ -81,7 +81,7 @@ def test_what_was_run_and_what_was_not_is_said(finished, opened) -> None:
     assert "2 clips of 7 to train on" in text
     assert "The model is UNTRAINED" in text
     assert "broken.mp4" in text
-    assert f"motive train {finished.out}" in text
+    assert f"motive prove {finished.out}" in text
     assert "9 frames of 64 × 48 at 16 frames a second" in text
     page.get_by_text("Every setting").click()
     page.get_by_text("gradients.projector").wait_for()
