@@ -19,8 +19,8 @@ DOWNLOADED = ["*.json", "*/*.json", "*/*.safetensors", "*/*.model", "*/*.txt"]
 
 
 def find_folder(source: str, revision: str | None = None, downloaded: Sequence[str] = DOWNLOADED) -> Path:
-    """A local folder as it is, or a hub id ("owner/name") as its snapshot, downloaded on first use: its files that fit a pattern
-    in `downloaded`."""
+    """A local folder as it is, or a hub id ("owner/name") as its snapshot, downloaded on first use: its files that fit one of
+    `downloaded`."""
     if Path(source).is_dir():
         return Path(source).resolve()
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
