@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from motive.config import load_config as load_config
     from motive.errors import MotiveError as MotiveError
     from motive.models.registry import load_model as load_model
+    from motive.proving import prove as prove
     from motive.verbs import export as export
     from motive.verbs import index as index
     from motive.verbs import prepare as prepare
@@ -35,6 +36,7 @@ _HOMES = {
     "load_config": "motive.config",
     "load_model": "motive.models.registry",
     "prepare": "motive.verbs",
+    "prove": "motive.proving",
     "run": "motive.verbs",
     "score": "motive.verbs",
     "select": "motive.verbs",

@@ -64,7 +64,7 @@ def test_the_summary_says_what_must_be_known(finished) -> None:
     assert summary["counts"] == {"pool": 7, "scored": 6, "kept": 2, "harmful": 2, "queries": 2, "unscored": 1}
     assert any("UNTRAINED" in line for line in summary["caveats"])
     assert summary["without_score"][0]["name"] == "broken.mp4"
-    assert [entry["command"].split()[1] for entry in summary["missing"]] == ["train", "generate", "evaluate"]
+    assert [entry["command"].split()[1] for entry in summary["missing"]] == ["prove"]
     assert dict(summary["settings"])["video.frames"] == "9"
     assert summary["overlap"][0][0] == 1
     assert {entry["what"] for entry in summary["costs"]} >= {"Forward and backward passes"}

@@ -81,7 +81,7 @@ def test_what_was_run_and_what_was_not_is_said(finished, opened) -> None:
     assert "2 clips of 7 to train on" in text
     assert "The model is UNTRAINED" in text
     assert "broken.mp4" in text
-    assert f"motive train {finished.out}" in text
+    assert f"motive prove {finished.out}" in text
     assert "9 frames of 64 × 48 at 16 frames a second" in text
     page.get_by_text("Every setting").click()
     page.get_by_text("gradients.projector").wait_for()
@@ -204,17 +204,18 @@ def test_arms_stand_side_by_side_with_metrics_and_influence(armed, opened) -> No
     assert page.locator(".sample video").first.get_attribute("data-name") != source
     metrics = page.locator(".metrics").inner_text()
     assert "dynamic degree" in metrics
-    assert "0.500 n 12" in metrics
+    assert "0.50 n 12" in metrics
     assert page.locator(".metrics .interval").count() == 6
     page.get_by_label("Motion", exact=True).select_option("slide")
-    until(page, "document.querySelector('.metrics').innerText.includes('0.300 n 12')")
+    until(page, "document.querySelector('.metrics').innerText.includes('0.30 n 12')")
     text = page.locator("main").inner_text()
     assert "three <b>seeds</b> would be surer" in text
     assert "motive − random" in text
     assert "0.7500" in page.get_by_role("region", name="VBench's own scores").inner_text()
     assert "helped most" in text
+    assert page.get_by_role("img", name="Mean influence of each arm's batches over steps").locator(".curve").count() == 1
     assert (
-        page.get_by_role("img", name="Influence of batches of motive on the queries over steps").locator(".curve").count() == 2
+        page.get_by_role("img", name="Influence of batches of motive on each query over steps").locator(".curve").count() == 2
     )
 
 

@@ -126,7 +126,7 @@ def test_influence_during_training_is_shown_as_it_comes(armed, tmp_path, browser
     file = config.out / "arms" / "motive" / "influence.jsonl"
     whole = file.read_text().splitlines()[:-1]
     file.write_text(whole[0] + "\n")
-    points = "document.querySelector('#training [aria-label^=Influence] .curve')?.getAttribute('d').split('L').length"
+    points = "document.querySelector('#training [aria-label^=Mean] .curve')?.getAttribute('d').split('L').length"
     with serving(config) as (_, base), quiet_page(browser, base) as page:
         page.goto(base + "#arms")
         until(page, f"{points} === 1")

@@ -57,13 +57,14 @@ PRESET, KEEP = "best", 0.1
 @dataclass(frozen=True)
 class Effort:
     """How much is measured. motions: those that are wanted, in turn. seeds: of training, and of the random tenths. steps: of 24
-    clips. prompts: of which each arm generates one video."""
+    clips. prompts: of which each arm generates one video, in `sampling` steps."""
 
     motions: tuple[str, ...] = tuple(PHYSICAL)
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 48
     rate: float = 1e-4
     prompts: int = 12
+    sampling: int = 30
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def experiment(folder: Path, model: Path, progress: Progress, spec: SuiteSpec, e
 
 def _config(out: Path, pool: Path, queries: Path, model: Path, prompts: Path, effort: Effort) -> Config:
     tuning = {"steps": effort.steps, "batch": 24, "rate": effort.rate, "schedule": "linear", "clip": None, "log": "none"}
-    made = {"prompts": str(prompts), "steps": 30, "guidance": 3.0, "batch": 12}
+    made = {"prompts": str(prompts), "steps": effort.sampling, "guidance": 3.0, "batch": 12}
     plain = lab_config(out, pool, queries, model)
     tree = plain.model_dump(mode="json", exclude_unset=True)
     gradients = {"batch": 8}

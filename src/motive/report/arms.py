@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,8 @@ def read_arms(config: Config) -> Arms:
     out = config.out
     notes: list[str] = []
     missing: list[dict[str, str]] = []
-    arms = [_arm(folder, notes) for folder in sorted((out / "arms").glob("*/arm.json"))]
+    files = {file.parent.name: file for file in (out / "arms").glob("*/arm.json")}
+    arms = [_arm(files[arm], notes) for arm in _in_order(files, config)]
     if not arms:
         missing.append({"what": "No model has been trained on what was selected", "command": f"motive train {out}"})
     samples, films = _samples(config, notes)
@@ -44,8 +45,15 @@ def read_arms(config: Config) -> Arms:
     metrics = _metrics(out / "metrics.json", notes)
     if metrics is None:
         missing.append({"what": "Nothing has been measured on generated videos", "command": f"motive evaluate {out}"})
+    if not (arms or samples or metrics):
+        missing = [{"what": "What training on this selection brings has not been tried", "command": f"motive prove {out}"}]
     value = {"arms": arms, "samples": samples, "metrics": metrics, "notes": notes}
     return Arms(value, films, missing)
+
+
+def _in_order(arms: Iterable[str], config: Config) -> list[str]:
+    """As the configuration names them, then whatever else there is."""
+    return sorted(arms, key=lambda arm: (config.arms.index(arm) if arm in config.arms else len(config.arms), arm))
 
 
 def _arm(file: Path, notes: list[str]) -> dict[str, Any]:
@@ -117,9 +125,9 @@ def _samples(config: Config, notes: list[str]) -> tuple[dict[str, Any] | None, l
         return None, []
     notes += found.left_out
     films: list[Film] = []
-    videos: dict[str, dict[str, list[list[Any]]]] = {arm: {} for arm in found.videos}
+    videos: dict[str, dict[str, list[list[Any]]]] = {arm: {} for arm in _in_order(found.videos, config)}
     for prompt, seed in _in_turn(found):
-        row = [(arm, own[prompt, seed]) for arm, own in found.videos.items() if (prompt, seed) in own]
+        row = [(arm, found.videos[arm][prompt, seed]) for arm in videos if (prompt, seed) in found.videos[arm]]
         if len(films) + len(row) > config.report.videos:
             notes.append(f"report.videos is {config.report.videos}: the videos of further prompts and seeds are not shown.")
             break

@@ -9,16 +9,14 @@ views/<name>/
 import re
 from dataclasses import asdict, dataclass, replace
 
-from motive.attribution.exports import export
-from motive.attribution.prepare import fetch_limits
-from motive.attribution.run_stores import open_store
 from motive.attribution.scores import Scores
 from motive.attribution.selection import Selection, caveats, select
 from motive.attribution.selection_files import save_selection
-from motive.config import Config, differences
-from motive.errors import ConfigError, StoreError
+from motive.config import Config
+from motive.errors import ConfigError
 from motive.files import write_json
 from motive.progress import Progress
+from motive.verbs import export
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"
 
@@ -69,13 +67,9 @@ def export_view(config: Config, scores: Scores, name: str, view: View, progress:
     Raises ConfigError for a name that is no plain file name, StoreError as `motive export` does.
     """
     check_name(name)
-    attributed = open_store(config, "pool").fingerprint["prepared"]["video"]
-    if changed := differences(attributed, config.video.model_dump(mode="json"), "video."):
-        raise StoreError("clips can only be exported as they were attributed:\n" + "\n".join(f"  {c}" for c in changed))
     found = choose(scores, view)
     folder = config.out / "views" / name
     folder.mkdir(parents=True, exist_ok=True)
     save_selection(found.selection, found.scores, folder)
     write_json(folder / "view.json", asdict(view))
-    chosen = folder / "selection.jsonl"
-    return export(chosen, folder / "export", config.export, config.video, progress, fetch_limits(config))
+    return export(config, progress, folder)

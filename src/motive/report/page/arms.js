@@ -89,6 +89,8 @@ function metric(kind, names, of) {
   const rows = names.map((name) => ({ name, ...(of(name) ?? {}) }));
   const known = rows.find((row) => row.better || row.unit) ?? {};
   const about = [known.unit, BETTER[known.better]].filter(Boolean).join(", ");
+  const means = rows.map((row) => row.mean).filter(Number.isFinite);
+  const digits = Math.max(2, Math.min(5, 1 - Math.floor(Math.log10(Math.max(...means) - Math.min(...means) || 0.1))));
   return el(
     "div.metric",
     el("h3", given(kind.replaceAll("_", " "))),
@@ -98,7 +100,7 @@ function metric(kind, names, of) {
       el(
         "ul",
         rows.map((row) =>
-          el("li", given(row.name), el("span.value", number(row.mean, 3), el("span.quiet", ` n ${row.n ?? "–"}`))),
+          el("li", given(row.name), el("span.value", number(row.mean, digits), el("span.quiet", ` n ${row.n ?? "–"}`))),
         ),
       ),
       intervals(rows, `${words(kind)} of each arm with its interval`),
@@ -184,43 +186,63 @@ function training(known) {
       { label: "Arms" },
     ),
     losses.length ? [el("h3", "Loss"), curves(losses, "Training loss of each arm over steps", "step", "loss")] : null,
-    watched.map((arm) => during(arm)),
+    watched.length ? during(watched) : null,
   );
 }
 
 // Where the report is served, what training tells is asked for again while it goes on.
 function follows(first) {
   const place = el("div", { id: "training" }, first);
+  let before = "";
   const look = async () => {
     if (!place.isConnected) return;
     const { arms: now } = await ask("arms").catch(() => ({ arms: null }));
-    if (now?.length) place.replaceChildren(training(now));
+    const told = JSON.stringify(now);
+    if (now?.length && told !== before) place.replaceChildren(training(now));
+    before = told;
     setTimeout(look, 4000);
   };
   if (token) setTimeout(look, 1000);
   return place;
 }
 
-function during({ arm, influence }) {
-  const count = influence.steps[0][1].length;
-  const mean = influence.steps.map(([step, own]) => [step, own.reduce((sum, value) => sum + value, 0) / own.length]);
-  const series =
-    count <= 8
-      ? influence.queries.map((query, n) => [title(queryName(query)), influence.steps.map(([step, own]) => [step, own[n]])])
-      : [["mean over queries", mean]];
-  const rows = (entries) => entries.map(([id, value]) => [given(clipName(id)), number(value, 4, true)]);
+// The arms' batches on one scale, and each arm's queries and clips below.
+function during(watched) {
+  const mean = ({ arm, influence }) => [
+    arm,
+    influence.steps.map(([step, own]) => [step, own.reduce((sum, value) => sum + value, 0) / own.length]),
+  ];
   return [
-    el("h3", "Influence during training: ", given(arm)),
-    el("p.about", "How much the clips of each measured batch helped the queries at that step; above zero they helped."),
-    curves(series, `Influence of batches of ${words(arm)} on the queries over steps`, "step", "influence"),
+    el("h3", "Influence during training"),
     el(
-      "div.pair",
-      table(["helped most", "sum"], rows(influence.helping), { label: "Clips that helped most" }),
-      influence.hindering.length
-        ? table(["helped least", "sum"], rows(influence.hindering), { label: "Clips that helped least" })
-        : null,
+      "p.about",
+      "How much the clips of each measured batch helped the queries at that step, on average; above zero they helped.",
+    ),
+    curves(watched.map(mean), "Mean influence of each arm's batches over steps", "step", "influence"),
+    watched.map(({ arm, influence }) =>
+      el(
+        "details",
+        { open: watched.length === 1 },
+        el("summary", given(arm), ": by query and by clip"),
+        byQuery(arm, influence),
+        byClip(influence),
+      ),
     ),
   ];
+}
+
+function byQuery(arm, { queries, steps }) {
+  const series = queries.map((query, n) => [title(queryName(query)), steps.map(([step, own]) => [step, own[n]])]);
+  return curves(series, `Influence of batches of ${words(arm)} on each query over steps`, "step", "influence");
+}
+
+function byClip({ helping, hindering }) {
+  const rows = (entries) => entries.map(([id, value]) => [given(clipName(id)), number(value, 4, true)]);
+  return el(
+    "div.pair",
+    table(["helped most", "sum"], rows(helping), { label: "Clips that helped most" }),
+    hindering.length ? table(["helped least", "sum"], rows(hindering), { label: "Clips that helped least" }) : null,
+  );
 }
 
 function queryName(id) {

@@ -162,7 +162,7 @@ function heatmap(matrix, names, label, open) {
   return figure;
 }
 
-// Curves over steps: series are [name, [[x, y], ...]]. Above eight, all are thin and the mean is drawn over them.
+// Curves over steps: series are [name, [[x, y], ...]].
 function curves(series, label, xTitle, yTitle) {
   const [W, H, left, right, top, foot] = [chartWidth(), 240, 62, 12, 14, 40];
   const points = series.flatMap(([, own]) => own);
@@ -208,7 +208,7 @@ function intervals(rows, label) {
   const room = (high - low) * 0.08 || Math.abs(high) * 0.1 || 1;
   [low, high] = [low - room, high + room];
   const x = (value) => `${(3 + (94 * (value - low)) / (high - low)).toFixed(2)}%`;
-  const scale = ticks(low, high, 3);
+  const scale = ticks(low, high, 4);
   const height = rows.length * each + 20;
   return svg(
     "svg.chart.intervals",
