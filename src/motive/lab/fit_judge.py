@@ -14,7 +14,7 @@ from motive.lab.train import SIZE
 from motive.progress import Progress, Silent
 from motive.seeds import stream
 
-PER_KIND, DECODED, REPAINTED = 28, range(8), range(20, 28)
+PER_KIND, DECODED, REPAINTED = 60, range(8), range(20, 28)
 """Clips of each kind, and the numbers of those that are seen besides through the VAE, and painted again."""
 PENALTY = 1e-3
 """On squared weights."""

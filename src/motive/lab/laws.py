@@ -24,7 +24,7 @@ PERIODS = np.geomspace(0.35, 4.0, 400)
 
 @dataclass(frozen=True)
 class Fitted:
-    """value with its standard error; explained: share of the velocity's variance that the law explains."""
+    """value with its standard error; explained: share of the variance, of speed or place, that the law explains."""
 
     value: float
     error: float
