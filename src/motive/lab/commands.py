@@ -140,12 +140,12 @@ def judge_motion(
 ) -> None:
     """Fit the judge of generated clips' motion on clips rendered for it, and say how often it is right on others. Minutes."""
     from motive.lab.correct import save_judge
-    from motive.lab.fit_judge import accuracy, fit_judge, load_vae
+    from motive.lab.fit_judge import accuracy, fit_judge
     from motive.lab.shipped import shipped_judge
 
     made = fit_judge(progress=for_terminal())
     save_judge(made, file or shipped_judge())
-    seen, decoded = (accuracy(made, for_terminal(), vae=vae) for vae in (None, load_vae()))
-    for name, right in seen.items():
-        print(f"{name:16} {right:.3f}, through the VAE {decoded[name]:.3f}")
+    print(f"{'right about':16} rendered  through the VAE  painted again")
+    for name, (seen, decoded, painted) in accuracy(made, progress=for_terminal()).items():
+        print(f"{name:16} {seen:8.3f} {decoded:16.3f} {painted:14.3f}")
     print(file or shipped_judge())

@@ -1,6 +1,5 @@
-"""The fit of the judge of motion (lab.correct), on clips rendered for it, as they are and as the lab's VAE shows them."""
-
-from typing import Any
+"""The fit of the judge of motion (lab.correct): on clips rendered for it, as they are, as the lab's VAE shows them, and as the
+lab's model paints them again."""
 
 import numpy as np
 import torch
@@ -9,72 +8,84 @@ from numpy.typing import NDArray
 from motive.lab import world
 from motive.lab.correct import KINDS, NAMES, Judge, features
 from motive.lab.motions import PHYSICAL
-from motive.lab.shipped import shipped_model
+from motive.lab.repaint import Painter
 from motive.lab.traces import Floats, traces
 from motive.lab.train import SIZE
 from motive.progress import Progress, Silent
 from motive.seeds import stream
 
-PER_KIND, DECODED = 60, 20
-"""Clips of each kind, and how many of them are also seen through the VAE: generated clips all are."""
+PER_KIND, DECODED, REPAINTED = 28, range(8), range(20, 28)
+"""Clips of each kind, and the numbers of those that are seen besides through the VAE, and painted again."""
 PENALTY = 1e-3
 """On squared weights."""
 FIT_SEED, TEST_SEED = 1001, 2
 
 
-def fit_judge(per_kind: int = PER_KIND, decoded: int = DECODED, progress: Progress | None = None) -> Judge:
+def fit_judge(
+    per_kind: int = PER_KIND,
+    decoded: range = DECODED,
+    repainted: range = REPAINTED,
+    progress: Progress | None = None,
+) -> Judge:
     """The same on every machine but for rounding."""
-    vae = load_vae() if decoded else None
-    rows, kinds = [], []
-    with (progress or Silent()).steps("rendering clips", per_kind * len(KINDS)) as step:
-        for kind in range(len(KINDS)):
-            for number in range(per_kind):
-                frames = rendered(kind, FIT_SEED, number)
-                seen = [frames, through(vae, frames)] if number < decoded else [frames]
-                rows += [features(traces(video, world.FPS)) for video in seen]
-                kinds += [kind] * len(seen)
-                step()
-    return fit(np.stack(rows), np.array(kinds))
+    painter = Painter() if decoded or repainted else None
+    rows = []
+    with (progress or Silent()).steps("rendering clips", per_kind) as step:
+        for number in range(per_kind):
+            rows.append(_seen(_clips(FIT_SEED, number)))
+            if painter is not None and number in decoded:
+                rows.append(_seen(painter.decoded(_clips(FIT_SEED, number))))
+            if painter is not None and number in repainted:
+                rows.append(_seen(painter.repainted(_clips(FIT_SEED, number), captions(FIT_SEED, number), FIT_SEED, number)))
+            step()
+    return fit(np.concatenate(rows), np.tile(np.arange(len(KINDS)), len(rows)))
 
 
-def accuracy(made: Judge, progress: Progress | None = None, per_kind: int = 20, vae: Any = None) -> dict[str, float]:
-    """Share of unseen clips that the judge is right about, by kind, and of all the ten motions' as "physical". vae: show them
-    through it."""
-    right: dict[str, float] = {}
-    with (progress or Silent()).steps("judging clips", per_kind * len(KINDS)) as step:
-        for kind, name in enumerate(NAMES):
-            rows = []
-            for number in range(per_kind):
-                frames = rendered(kind, TEST_SEED, number)
-                rows.append(features(traces(frames if vae is None else through(vae, frames), world.FPS)))
-                step()
-            right[name] = float((made.chances(np.stack(rows)).argmax(axis=1) == kind).mean())
-    return right | {"physical": float(np.mean([right[name] for name in PHYSICAL]))}
+def accuracy(made: Judge, per_kind: int = 20, progress: Progress | None = None) -> dict[str, list[float]]:
+    """Share of unseen clips that the judge is right about: as rendered, through the VAE, painted again; by kind, and of all the
+    ten motions' as "physical"."""
+    painter, right = Painter(), np.zeros((3, len(KINDS)))
+    with (progress or Silent()).steps("judging clips", per_kind) as step:
+        for number in range(per_kind):
+            clips = _clips(TEST_SEED, number)
+            painted = painter.repainted(clips, captions(TEST_SEED, number), TEST_SEED, number)
+            for n, shown in enumerate((clips, painter.decoded(clips), painted)):
+                right[n] += made.chances(_seen(shown)).argmax(axis=1) == np.arange(len(KINDS))
+            step()
+    shares = right / per_kind
+    physical = [NAMES.index(name) for name in PHYSICAL]
+    return {name: shares[:, k].tolist() for k, name in enumerate(NAMES)} | {
+        "physical": shares[:, physical].mean(axis=1).tolist()
+    }
 
 
 def rendered(kind: int, seed: int, number: int) -> NDArray[np.uint8]:
     """Clip `number` of a kind at the size that the lab's model sees; other seeds give other clips."""
-    motion, camera = KINDS[kind]
-    draw = stream(seed, "judge", NAMES[kind], number)
-    whole = world.render(int(draw.integers(1 << 40)), world.Spec(motion, world.draw_looks(draw), camera)).frames
+    place, spec = _spec(kind, seed, number)
+    whole = world.render(place, spec).frames
     ratio = world.SIZE // SIZE
     shrunk = whole.reshape(len(whole), SIZE, ratio, SIZE, ratio, 3).mean(axis=(2, 4))
     return np.asarray((shrunk + 0.5).astype(np.uint8))
 
 
-def load_vae() -> Any:
-    """The VAE of the lab's model."""
-    from diffusers import AutoencoderKLWan
-
-    return AutoencoderKLWan.from_pretrained(shipped_model(), subfolder="vae", torch_dtype=torch.float32).eval()
+def captions(seed: int, number: int) -> list[str]:
+    """What those clips of each kind show, the motion named."""
+    return [world.caption(_spec(kind, seed, number)[1], True) for kind in range(len(KINDS))]
 
 
-@torch.inference_mode()
-def through(vae: Any, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Frames encoded and decoded: what of them a generated clip can show."""
-    pixels = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
-    shown = vae.decode(vae.encode(pixels).latent_dist.mean).sample[0].clamp(-1, 1).permute(1, 2, 3, 0)
-    return np.asarray(((shown + 1) * 127.5 + 0.5).to(torch.uint8).numpy())
+def _spec(kind: int, seed: int, number: int) -> tuple[int, world.Spec]:
+    motion, camera = KINDS[kind]
+    draw = stream(seed, "judge", NAMES[kind], number)
+    return int(draw.integers(1 << 40)), world.Spec(motion, world.draw_looks(draw), camera)
+
+
+def _clips(seed: int, number: int) -> list[NDArray[np.uint8]]:
+    """One of each kind."""
+    return [rendered(kind, seed, number) for kind in range(len(KINDS))]
+
+
+def _seen(clips: list[NDArray[np.uint8]]) -> Floats:
+    return np.stack([features(traces(clip, world.FPS)) for clip in clips])
 
 
 def fit(rows: Floats, kinds: NDArray[np.int64], penalty: float = PENALTY) -> Judge:
