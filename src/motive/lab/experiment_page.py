@@ -28,8 +28,8 @@ def page(result: dict[str, Any], before: str = "") -> str:
         f"{suite['queries']} queries choose a tenth of the confounded pool by `preset: best`; the model is fine-tuned on it "
         f"for {effort['steps']} steps of {effort['batch']} clips, with {len(effort['seeds'])} seeds, and generates from "
         f"{effort['prompts']} prompts. Captions and prompts name looks alone, so a video moves as the clips have taught it. "
-        "Right is a video whose motion, by the lab's judge, is the wanted one. Loss is the change of the queries' motion-weighted loss, in percent of "
-        "the base model's. Intervals of 95 %, over motions, trainings and prompts.",
+        "Right is a video whose motion, by the lab's judge, is the wanted one. Loss is the change of the queries' "
+        "motion-weighted loss, in percent of the base model's. Intervals of 95 %, over motions, trainings and prompts.",
         markdown(
             [
                 "trained on",
