@@ -46,6 +46,7 @@ def test_the_mask_is_seen_where_the_square_is(pool_folder, tmp_path, f) -> None:
 
 def test_settings_reach_tracker_and_mask(pool_folder, tmp_path) -> None:
     assert "farneback9" in motion(pool_folder / "clip3.mp4", "--out", tmp_path, "--set", "motion.tracker=farneback9").output
+    assert "nonesuch" in motion(pool_folder / "clip3.mp4", "--out", tmp_path, "--tracker", "nonesuch").output
     still = motion(pool_folder / "clip5.mp4", "--out", tmp_path, "--set", "motion.static=leave-out")
     assert still.exit_code == 1
     assert "static" in still.output

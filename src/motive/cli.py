@@ -56,6 +56,12 @@ Pool = Annotated[str | None, typer.Option(help="Clips to choose from: a folder o
 Queries = Annotated[str | None, typer.Option(help="Clips that show the wanted motion, likewise.")]
 Model = Annotated[str | None, typer.Option(help="A diffusers pipeline folder or hub id.")]
 Out = Annotated[str | None, typer.Option(help="Folder of the run.")]
+Tracker = Annotated[
+    str | None,
+    typer.Option(
+        help="dis, dis-fast, farneback, raft, alltracker, alltracker-tiny, ..., or a function, as package.module:name."
+    ),
+]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Stream clips; keep no prepared inputs on disk.")]
 Engine = Annotated[str | None, typer.Option(help="Where workers run: local, or ray.")]
 Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster, or auto.")]
@@ -69,6 +75,7 @@ def run(
     pool: Pool = None,
     queries: Queries = None,
     model: Model = None,
+    tracker: Tracker = None,
     out: Out = None,
     no_cache: NoCache = False,
     prove_it: Annotated[bool, typer.Option("--prove", help="Then also do what `motive prove` does.")] = False,
@@ -80,7 +87,7 @@ def run(
     from motive.proving import prove
     from motive.report.write import write_report
 
-    config = read_config(source, settings, pool=pool, queries=queries, model=model, out=out, no_cache=no_cache)
+    config = read_config(source, settings, pool=pool, queries=queries, model=model, tracker=tracker, out=out, no_cache=no_cache)
     progress = progress_for(as_json)
     done = verbs.run(config, progress)
     shown = verbs.show(config)
@@ -107,6 +114,7 @@ def prepare(
     pool: Pool = None,
     queries: Queries = None,
     model: Model = None,
+    tracker: Tracker = None,
     out: Out = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -114,7 +122,7 @@ def prepare(
     """The first half of index, which needs no denoiser: decode, track motion, encode."""
     from motive import verbs
 
-    config = read_config(source, settings, pool=pool, queries=queries, model=model, out=out)
+    config = read_config(source, settings, pool=pool, queries=queries, model=model, tracker=tracker, out=out)
     failed = verbs.prepare(config, progress_for(as_json))
     folder = config.out / "prepared"
     lines = [f"prepared in {folder}", *(f"  not {line}" for line in failed)]
@@ -127,6 +135,7 @@ def index(
     pool: Pool = None,
     queries: Queries = None,
     model: Model = None,
+    tracker: Tracker = None,
     out: Out = None,
     no_cache: NoCache = False,
     retry_failed: RetryFailed = False,
@@ -148,6 +157,7 @@ def index(
         pool=pool,
         queries=queries,
         model=model,
+        tracker=tracker,
         out=out,
         engine=engine,
         address=address,
@@ -232,6 +242,7 @@ def motion(
     clip: Annotated[Path, typer.Argument(help="A video file.")],
     out: Annotated[Path, typer.Option(help="Folder for the video and the sheet.")] = Path(),
     source: Annotated[Path | None, typer.Option("--config", help="A YAML configuration, or the folder of a run.")] = None,
+    tracker: Tracker = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
@@ -240,7 +251,7 @@ def motion(
 
     # A run's other settings do not matter here, but a configuration has them.
     rest = [] if source else [f"{key}=." for key in ("pool", "queries", "model.path", "out")]
-    config = read_config(source, [*rest, *(settings or [])])
+    config = read_config(source, [*rest, *(settings or [])], tracker=tracker)
     seen = show_motion(clip, config, out)
     moved = asdict(seen.motion)
     lines = [f"{seen.video}", f"{seen.sheet}", "; ".join(f"{name} {_short(value)}" for name, value in moved.items())]

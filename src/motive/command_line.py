@@ -21,6 +21,7 @@ def read_config(source: Path | None, settings: list[str] | None, no_cache: bool 
         "pool": "pool",
         "queries": "queries",
         "model": "model.path",
+        "tracker": "motion.tracker",
         "out": "out",
         "engine": "engine.kind",
         "address": "engine.address",

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from motive.lab.experiment import OWN, SHARED, Effort, experiment
+from motive.lab.arms import OWN, SHARED, Effort
+from motive.lab.experiment import experiment
 from motive.lab.experiment_page import page
 from motive.lab.shipped import shipped_model
 from motive.lab.suite import SuiteSpec

@@ -93,12 +93,12 @@ def experiment(
     seed: Annotated[int | None, typer.Option(help="Of another suite, to choose settings on, so that v1 stays unseen.")] = None,
     motions: Annotated[list[str] | None, typer.Option("--motion", help="Want only this one; repeatable.")] = None,
     seeds: Annotated[int, typer.Option(help="Trainings of each arm.", min=1)] = 3,
-    steps: Annotated[int, typer.Option(help="Of 24 clips, for each arm.", min=1)] = 48,
+    steps: Annotated[int, typer.Option(help="Of 12 clips, for each arm.", min=1)] = 200,
     prompts: Annotated[int, typer.Option(help="Videos that each arm generates.", min=2)] = 12,
 ) -> None:
     """Fine-tune on what Motive and its rivals choose, generate, and see what moves as wanted. An hour on two CPU cores."""
     from motive.files import write_atomic
-    from motive.lab.experiment import Effort
+    from motive.lab.arms import Effort
     from motive.lab.experiment import experiment as measure
     from motive.lab.experiment_page import page as written
     from motive.lab.shipped import shipped_model

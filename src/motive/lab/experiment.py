@@ -4,7 +4,8 @@ The paper's table, where the answer can be checked.
 
 Each of the suite's ten motions is wanted in turn: its queries, which wear other looks, choose a tenth of the pool; the model is
 fine-tuned on it and generates from prompts that name looks alone, so whatever it does, it has from the clips. The judge of
-lab.correct says what each video shows. An arm's figure is the share of its videos that show the wanted motion.
+lab.correct says what each video shows. An arm's figures are the share of its videos that show the wanted motion, and what
+training did to the motion-weighted loss of the motion's queries.
 
     suite/             the clips, and a manifest of each motion's queries
     shared/            a run with all queries, whose arms no motion changes: base, full, random, magnitude
@@ -29,42 +30,32 @@ import numpy as np
 import torch
 
 from motive import verbs
+from motive.attribution.prepare import PreparedFolder, prepared_fingerprint
 from motive.baselines.make import make_baseline
 from motive.config import Config, parse_config
-from motive.evaluation.intervals import Measured, compare, interval
 from motive.evaluation.metric import Video
 from motive.evaluation.moving import dynamic_degree_dis
-from motive.files import read_jsonl, write_atomic, write_json, write_jsonl
+from motive.files import write_atomic, write_json, write_jsonl
+from motive.gradients.loss import motion_loss, shared_noise
 from motive.lab import world
+from motive.lab.arms import OWN, SHARED, Effort, Seen
 from motive.lab.correct import judge
+from motive.lab.experiment_figures import figures
 from motive.lab.inputs import lab_config
-from motive.lab.motions import PHYSICAL
 from motive.lab.pool import processes
 from motive.lab.suite import SuiteSpec, write_suite
 from motive.models.registry import load_model
 from motive.progress import Progress, Silent
 from motive.seeds import stream
+from motive.sigmas import spread_sigmas
 from motive.training.finetune import train
 from motive.training.generate import generate
 from motive.video.decode import Sampling, decode
 
-SHARED, OWN = ("base", "full", "random", "magnitude"), ("latents", "nomask", "motive", "bottom")
-"""Arms that are the same whatever motion is wanted, and those that its queries choose."""
-
 PRESET, KEEP = "best", 0.1
 
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is measured. motions: those that are wanted, in turn. seeds: of training, and of the random tenths. steps: of 24
-    clips. prompts: of which each arm generates one video, in `sampling` steps."""
-
-    motions: tuple[str, ...] = tuple(PHYSICAL)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 48
-    rate: float = 1e-4
-    prompts: int = 12
-    sampling: int = 30
+LEVELS, NOISE_SEED = 16, 2
+"""Noise levels at which losses are measured, and the seed of that noise."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +71,6 @@ class Job:
         """The arm's name in the run: every random tenth is another one."""
         name = f"random-{self.seed}" if self.arm == "random" else self.arm
         return name if self.seed == self.config.seed else f"{name}@{self.seed}"
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the videos of a job show, in the order of the prompts: a motion each, and whether it moves at all by DIS."""
-
-    motions: list[str]
-    moving: list[float]
 
 
 def experiment(folder: Path, model: Path, progress: Progress, spec: SuiteSpec, effort: Effort) -> dict[str, Any]:
@@ -116,14 +99,14 @@ def experiment(folder: Path, model: Path, progress: Progress, spec: SuiteSpec, e
             seen.append(found)
             step()
     result: dict[str, Any] = {"suite": asdict(spec), "model": load_model(str(model), (0.75,), "cpu").fingerprint("denoiser")}
-    result |= {"effort": asdict(effort), **_summary(dict(zip(map(_place, jobs), seen, strict=True)), runs, effort)}
+    result |= {"effort": asdict(effort), **figures(dict(zip(map(_place, jobs), seen, strict=True)), runs, effort)}
     result["minutes"] = (time.monotonic() - began) / 60
     write_json(folder / "experiment.json", result)
     return result
 
 
 def _config(out: Path, pool: Path, queries: Path, model: Path, prompts: Path, effort: Effort) -> Config:
-    tuning = {"steps": effort.steps, "batch": 24, "rate": effort.rate, "schedule": "linear", "clip": None, "log": "none"}
+    tuning = {"steps": effort.steps, "batch": effort.batch, "rate": effort.rate, "schedule": "linear", "log": "none"}
     made = {"prompts": str(prompts), "steps": effort.sampling, "guidance": 3.0, "batch": 12}
     plain = lab_config(out, pool, queries, model)
     tree = plain.model_dump(mode="json", exclude_unset=True)
@@ -198,7 +181,7 @@ def _one_thread() -> None:
 
 def _do(job: Job) -> Seen:
     """Train, generate and look; what was seen is kept beside the videos."""
-    file = job.config.out / "samples" / job.called / "seen.json"
+    file, tuned = (job.config.out / part for part in (f"samples/{job.called}/seen.json", f"arms/{job.called}/model"))
     if not file.exists():
         if job.arm != "base":
             train(job.config, [job.called], Silent())
@@ -209,62 +192,25 @@ def _do(job: Job) -> Seen:
         seen = Seen(
             list(judge(videos, ["static"] * len(videos)).seen),
             [float(moving.measure(Video(frames, world.FPS, "")) or 0.0) for frames in videos],
+            _losses(job.config, Path(job.config.model.path) if job.arm == "base" else tuned),
         )
         write_json(file, asdict(seen))
-        shutil.rmtree(job.config.out / "arms" / job.called / "model", ignore_errors=True)  # a hundred of them fill a disk
+        shutil.rmtree(tuned, ignore_errors=True)  # a hundred of them fill a disk
     return Seen(**json.loads(file.read_text(encoding="utf-8")))
 
 
-def _summary(seen: dict[tuple[str, str, int], Seen], runs: dict[str, Config], effort: Effort) -> dict[str, Any]:
-    """Each arm's share of right videos, with intervals over motions, trainings and prompts; and Motive's against each."""
-    tables = {arm: _right(arm, seen, effort) for arm in (*SHARED, *OWN)}
-    arms: dict[str, Any] = {}
-    for arm, right in tables.items():
-        own = [found for (_, name, _), found in seen.items() if name == arm]
-        arms[arm] = {
-            "right": asdict(interval(_measured(right), "experiment")),
-            "by motion": {motion: float(right[n].mean()) for n, motion in enumerate(effort.motions)},
-            "dynamic_degree_dis": float(np.mean([one.moving for one in own])),
-            "seen": _shares([motion for one in own for motion in one.motions]),
-        }
-    against = {arm: _compared(tables["motive"], tables[arm]) for arm in tables if arm != "motive"}
-    against_random = {arm: _compared(tables[arm], tables["random"]) for arm in ("bottom", "full", "nomask", "latents")}
-    return {"arms": arms, "motive less": against, "less random": against_random, "kept": _kept(runs)}
-
-
-def _right(arm: str, seen: dict[tuple[str, str, int], Seen], effort: Effort) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """1 where a video shows the wanted motion, else 0: [motions, seeds, prompts]."""
-    found = np.empty((len(effort.motions), len(effort.seeds), effort.prompts))
-    for m, motion in enumerate(effort.motions):
-        for s, seed in enumerate(effort.seeds):
-            place = ("shared" if arm in SHARED else motion, arm, effort.seeds[0] if arm == "base" else seed)
-            found[m, s] = [one == motion for one in seen[place].motions]
-    return found
-
-
-def _measured(values: np.ndarray[Any, np.dtype[np.float64]]) -> Measured:
-    """[motions, seeds, prompts] for intervals that draw motions and trainings anew, and prompts within motions."""
-    motion, seed, prompt = np.indices(values.shape)
-    return Measured(values.ravel(), motion.ravel(), seed.ravel(), prompt.ravel())
-
-
-def _compared(one: np.ndarray[Any, np.dtype[np.float64]], other: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
-    return asdict(compare(_measured(one - other), "experiment"))
-
-
-def _shares(motions: list[str]) -> dict[str, float]:
-    return {motion: motions.count(motion) / len(motions) for motion in sorted(set(motions))}
-
-
-def _kept(runs: dict[str, Config]) -> dict[str, float]:
-    """Share of the kept clips, and of the harmful ones, that show the wanted motion, mean over motions."""
-    files = {"motive": "selection.jsonl", "bottom": "harmful.jsonl"} | {
-        name: f"baselines/{name}/selection.jsonl" for name in ("latents", "nomask")
-    }
-    return {
-        arm: float(np.mean([_share_of(run.out / file, motion) for motion, run in runs.items()])) for arm, file in files.items()
-    }
-
-
-def _share_of(file: Path, motion: str) -> float:
-    return float(np.mean([entry["extra"]["motion"] == motion for entry in read_jsonl(file)]))
+def _losses(config: Config, folder: Path) -> dict[str, float]:
+    """Motion-weighted loss of the run's queries under the model in a folder, mean over each motion's, with noise that no
+    gradient was made with."""
+    model = load_model(str(folder), (0.75,), "cpu")
+    prepared = PreparedFolder(config.out / "prepared", prepared_fingerprint(config, model))
+    clips = list(verbs.read_clips(config, "queries"))
+    inputs = [prepared.load(clip) for clip in clips]
+    latents, masks = (torch.stack([getattr(one, part) for one in inputs]) for part in ("latents", "mask"))
+    total = torch.zeros(len(clips), dtype=torch.float64)
+    with torch.no_grad():
+        for k, sigma in enumerate(spread_sigmas(LEVELS)):
+            noise = shared_noise(NOISE_SEED, latents.shape[1:], k).expand_as(latents)
+            total += motion_loss(model.error(latents, [one.text for one in inputs], noise, sigma), masks).double() / LEVELS
+    motions = np.array([Path(clip.name).stem.split("_")[1] for clip in clips])
+    return {str(motion): float(total.numpy()[motions == motion].mean()) for motion in np.unique(motions)}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from motive.lab.experiment import OWN, SHARED
+from motive.lab.arms import OWN, SHARED
 from motive.lab.results import interval, markdown
 
 TITLES = {
@@ -26,11 +26,21 @@ def page(result: dict[str, Any], before: str = "") -> str:
         "Written by `motive lab experiment --page`, all but the discussion at the end.",
         f"Suite {suite['version']}, the model that ships. Each of {len(effort['motions'])} motions is wanted in turn: its "
         f"{suite['queries']} queries choose a tenth of the confounded pool by `preset: best`; the model is fine-tuned on it "
-        f"for {effort['steps']} steps of 24 clips, with {len(effort['seeds'])} seeds, and generates from {effort['prompts']} "
-        "prompts. Captions and prompts name looks alone, so a video moves as the clips have taught it. Right is a video whose "
-        "motion, by the lab's judge, is the wanted one. Intervals of 95 %, over motions, trainings and prompts.",
+        f"for {effort['steps']} steps of {effort['batch']} clips, with {len(effort['seeds'])} seeds, and generates from "
+        f"{effort['prompts']} prompts. Captions and prompts name looks alone, so a video moves as the clips have taught it. "
+        "Right is a video whose motion, by the lab's judge, is the wanted one. Loss is the change of the queries' "
+        "motion-weighted loss, in percent of the base model's. Intervals of 95 %, over motions, trainings and prompts.",
         markdown(
-            ["trained on", "right", "Motive less it", "p", "wanted clips in it", "dynamic degree (DIS)"],
+            [
+                "trained on",
+                "right",
+                "Motive less it",
+                "p",
+                "loss, %",
+                "Motive less it",
+                "wanted clips in it",
+                "dynamic degree (DIS)",
+            ],
             [_row(arm, result) for arm in (*SHARED, *OWN)],
         ),
         "## Less a random tenth",
@@ -65,6 +75,8 @@ def _row(arm: str, result: dict[str, Any]) -> list[str]:
         interval([right["mean"], right["low"], right["high"]]),
         "" if against is None else _difference(against),
         "" if against is None else f"{against['p']:.3f}",
+        "" if arm == "base" else _percent(found["loss"]),
+        "" if against is None else _percent(result["loss, motive less"][arm]["difference"]),
         "" if kept is None else f"{kept:.2f}",
         f"{found['dynamic_degree_dis']:.2f}",
     ]
@@ -73,6 +85,10 @@ def _row(arm: str, result: dict[str, Any]) -> list[str]:
 def _difference(compared: dict[str, Any]) -> str:
     found = compared["difference"]
     return f"{found['mean']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]"
+
+
+def _percent(found: dict[str, Any]) -> str:
+    return f"{found['mean']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]"
 
 
 def _seen(result: dict[str, Any]) -> str:
