@@ -11,7 +11,8 @@ from motive.baselines.diverse import different
 from motive.baselines.likeness import cosines
 from motive.baselines.make import export_baseline, make_baseline
 from motive.baselines.registry import BASELINES
-from motive.config import load_config
+from motive.cli import main
+from motive.config import dump_config, load_config
 from motive.errors import ConfigError, StoreError
 from motive.files import read_jsonl
 from motive.progress import Silent
@@ -150,3 +151,14 @@ def test_a_baseline_of_ones_own(config) -> None:
 def test_an_export_of_a_baseline_that_there_is_not_yet(config) -> None:
     with pytest.raises(StoreError, match="motive baseline"):
         export_baseline(config, "random")
+
+
+def test_the_command_makes_several_and_exports_them(config, capsys, monkeypatch) -> None:
+    (config.out / "motive.yaml").write_text(dump_config(config))
+    monkeypatch.setattr("sys.argv", ["motive", "baseline", str(config.out), "random", "magnitude", "--export", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {name: facts["failed"] for name, facts in told.items()} == {"random": [], "magnitude": []}
+    assert (config.out / "baselines" / "random" / "export" / "metadata.csv").exists()
