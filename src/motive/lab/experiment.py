@@ -114,7 +114,7 @@ def _config(out: Path, pool: Path, queries: Path, model: Path, prompts: Path, ef
     return parse_config(
         tree
         | {"preset": PRESET, "gradients": gradients, "selection": {"keep": KEEP}, "train": tuning, "generate": made}
-        | {"export": {"videos": "link", "formats": []}},
+        | {"engine": {"workers": os.cpu_count() or 1, "threads": 1}},
         "the experiment",
     )
 
