@@ -10,7 +10,7 @@ demo: install
 	$(BIN)/motive demo demo
 
 test: check
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 	@echo "RAFT's tests have an environment of their own: make test-raft"
 
 # RAFT needs torchvision, and torchvision a torch of its own: several GB, so they have an environment and a folder of tests apart.
@@ -43,6 +43,8 @@ bench: install
 	$(BIN)/python benchmarks/frozen.py --check
 	$(BIN)/python benchmarks/preparing.py --check
 	$(BIN)/python benchmarks/writers.py --check
+	$(BIN)/python benchmarks/scan.py --check
+	$(BIN)/python benchmarks/engines.py --check
 
 # Other attribution libraries, each in an environment of its own; a round takes a quarter of an hour and more.
 bench-peers: install $(PEERS:%=.venv-peers/%/.ready)
