@@ -30,9 +30,10 @@ import numpy as np
 import torch
 
 from motive import verbs
-from motive.attribution.prepare import PreparedFolder, prepared_fingerprint
+from motive.attribution.prepare import PreparedFolder, check_fingerprint, prepared_fingerprint
 from motive.baselines.make import make_baseline
 from motive.config import Config, parse_config
+from motive.errors import ConfigError
 from motive.evaluation.metric import Video
 from motive.evaluation.moving import dynamic_degree_dis
 from motive.files import write_atomic, write_json, write_jsonl
@@ -42,8 +43,9 @@ from motive.lab.arms import OWN, SHARED, Effort, Seen
 from motive.lab.correct import judge
 from motive.lab.experiment_figures import figures
 from motive.lab.inputs import lab_config
+from motive.lab.motions import PHYSICAL
 from motive.lab.pool import processes
-from motive.lab.suite import SuiteSpec, write_suite
+from motive.lab.suite import SuiteSpec, plan, write_suite
 from motive.models.registry import load_model
 from motive.progress import Progress, Silent
 from motive.seeds import stream
@@ -74,8 +76,15 @@ class Job:
 
 
 def experiment(folder: Path, model: Path, progress: Progress, spec: SuiteSpec, effort: Effort) -> dict[str, Any]:
-    """Measure all that `folder` lacks; returns what is written to experiment.json there."""
+    """Measure all that `folder` lacks; returns what is written to experiment.json there.
+
+    Raises ConfigError for a motion that there is not, StoreError if `folder` was made with other settings; more motions and
+    seeds may be asked for.
+    """
     began = time.monotonic()
+    if unknown := set(effort.motions) - set(PHYSICAL):
+        raise ConfigError(f"the lab has no motion {', '.join(sorted(unknown))} to want; there are {', '.join(PHYSICAL)}")
+    _check(folder, model, spec, effort)
     pool, queries = write_suite(folder / "suite", spec, progress)
     prompts = _write_prompts(folder / "prompts.jsonl", spec, effort.prompts)
     shared = _config(folder / "shared", pool, queries, model, prompts, effort)
@@ -103,6 +112,13 @@ def experiment(folder: Path, model: Path, progress: Progress, spec: SuiteSpec, e
     result["minutes"] = (time.monotonic() - began) / 60
     write_json(folder / "experiment.json", result)
     return result
+
+
+def _check(folder: Path, model: Path, spec: SuiteSpec, effort: Effort) -> None:
+    """Raise StoreError if what lies in the folder was measured otherwise."""
+    own = {key: value for key, value in asdict(effort).items() if key not in ("motions", "seeds")}
+    weights = load_model(str(model), (0.75,), "cpu").fingerprint("denoiser")
+    check_fingerprint(folder / "made.json", {"suite": asdict(spec), "model": weights, **own}, ("*/samples/*/seen.json",))
 
 
 def _config(out: Path, pool: Path, queries: Path, model: Path, prompts: Path, effort: Effort) -> Config:
@@ -134,9 +150,16 @@ def _quoted(cell: str) -> str:
 
 
 def _write_prompts(file: Path, spec: SuiteSpec, count: int) -> Path:
-    """Looks that no clip of the suite was drawn with; the motion is for the clips to tell."""
-    looks = [world.draw_looks(stream(spec.seed, "experiment", "prompt", n)) for n in range(count)]
-    captions = [world.caption(world.Spec("static", one), names_motion=False) for one in looks]
+    """Looks that no clip of the suite has; the motion is for the clips to tell."""
+    draw = stream(spec.seed, "experiment", "prompts")
+    seen = {clip.spec.looks for clips in plan(spec) for clip in clips}
+    fresh: list[world.Looks] = []
+    while len(fresh) < count:
+        looks = world.draw_looks(draw)
+        if looks not in seen:
+            seen.add(looks)
+            fresh.append(looks)
+    captions = [world.caption(world.Spec("static", looks), names_motion=False) for looks in fresh]
     write_jsonl(file, [{"id": f"looks-{n:02d}", "prompt": text} for n, text in enumerate(captions)])
     return file
 

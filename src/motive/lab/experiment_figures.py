@@ -1,5 +1,6 @@
 """What came of the experiment: each arm's figures, and Motive's against each, with intervals."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from motive.files import read_jsonl
 from motive.lab.arms import OWN, SHARED, Effort, Seen
 
 Floats = NDArray[np.float64]
-Everything = dict[tuple[str, str, int], Seen]
-"""By run (shared, or a motion), arm and seed."""
+Place = tuple[str, str, int]
+"""A run (shared, or a motion), an arm and a seed."""
+
+Everything = dict[Place, Seen]
 
 
 def figures(seen: Everything, runs: dict[str, Config], effort: Effort) -> dict[str, Any]:
@@ -24,14 +27,14 @@ def figures(seen: Everything, runs: dict[str, Config], effort: Effort) -> dict[s
     for arm, right in tables.items():
         own = [found for (_, name, _), found in seen.items() if name == arm]
         arms[arm] = {
-            "right": asdict(interval(_measured(right), "experiment")),
-            "by motion": {motion: float(right[n].mean()) for n, motion in enumerate(effort.motions)},
-            "loss": asdict(interval(_measured(_change(arm, seen, effort)[..., None]), "experiment")),
-            "dynamic_degree_dis": float(np.mean([one.moving for one in own])),
+            "right": _share(right),
+            "by motion": {motion: _share(right[n : n + 1]) for n, motion in enumerate(effort.motions)},
+            "loss": asdict(interval(_measured(_change(arm, seen, effort)), "experiment")),
+            "dynamic_degree_dis": _share(_each(arm, effort, lambda place, _: seen[place].moving)),
             "seen": _shares([motion for one in own for motion in one.motions]),
         }
     against = {arm: _compared(tables["motive"], tables[arm]) for arm in tables if arm != "motive"}
-    changes = {arm: _change(arm, seen, effort)[..., None] for arm in tables}
+    changes = {arm: _change(arm, seen, effort) for arm in tables}
     less = {arm: _compared(changes["motive"], changes[arm]) for arm in tables if arm != "motive"}
     against_random = {arm: _compared(tables[arm], tables["random"]) for arm in ("bottom", "full", "nomask", "latents")}
     return {
@@ -45,23 +48,29 @@ def figures(seen: Everything, runs: dict[str, Config], effort: Effort) -> dict[s
 
 def _right(arm: str, seen: Everything, effort: Effort) -> Floats:
     """1 where a video shows the wanted motion, else 0: [motions, seeds, prompts]."""
-    found = np.empty((len(effort.motions), len(effort.seeds), effort.prompts))
-    for m, motion in enumerate(effort.motions):
-        for s, seed in enumerate(effort.seeds):
-            place = ("shared" if arm in SHARED else motion, arm, effort.seeds[0] if arm == "base" else seed)
-            found[m, s] = [one == motion for one in seen[place].motions]
-    return found
+    return _each(arm, effort, lambda place, motion: [one == motion for one in seen[place].motions])
+
+
+def _each(arm: str, effort: Effort, of: Callable[[Place, str], Sequence[float]]) -> Floats:
+    """Numbers of an arm's videos, [motions, seeds, prompts]; the base has one model for all seeds."""
+    shared, seeds = arm in SHARED, effort.seeds if arm != "base" else effort.seeds[:1] * len(effort.seeds)
+    return np.array(
+        [[of(("shared" if shared else motion, arm, seed), motion) for seed in seeds] for motion in effort.motions], float
+    )
 
 
 def _change(arm: str, seen: Everything, effort: Effort) -> Floats:
-    """Of the loss of each motion's queries, in percent of the base model's: [motions, seeds]."""
-    found = np.empty((len(effort.motions), len(effort.seeds)))
-    for m, motion in enumerate(effort.motions):
-        base = seen["shared", "base", effort.seeds[0]].losses[motion]
-        for s, seed in enumerate(effort.seeds):
-            place = ("shared" if arm in SHARED else motion, arm, effort.seeds[0] if arm == "base" else seed)
-            found[m, s] = 100 * (seen[place].losses[motion] / base - 1)
-    return found
+    """Of the loss of each motion's queries, in percent of the base model's: [motions, seeds, 1]."""
+    base = seen["shared", "base", effort.seeds[0]].losses
+    return _each(arm, effort, lambda place, motion: [100 * (seen[place].losses[motion] / base[motion] - 1)])
+
+
+def _share(values: Floats) -> dict[str, Any]:
+    """Of zeros and ones [motions, seeds, prompts]: over motions, or over prompts if there is one motion."""
+    motion, seed, prompt = np.indices(values.shape)
+    cluster = motion if len(values) > 1 else prompt
+    measured = Measured(values.ravel(), cluster.ravel(), seed.ravel(), prompt.ravel())
+    return asdict(interval(measured, "experiment", share=True))
 
 
 def _measured(values: Floats) -> Measured:

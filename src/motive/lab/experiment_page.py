@@ -2,19 +2,21 @@
 
 from typing import Any
 
+from motive.errors import ConfigError
 from motive.lab.arms import OWN, SHARED
-from motive.lab.results import interval, markdown
+from motive.lab.results import markdown
 
 TITLES = {
     "base": "base, not trained",
     "full": "full pool",
     "random": "random tenth",
     "magnitude": "largest motion magnitude",
-    "latents": "likeness of pooled VAE latents",
+    "latents": "embedding: likeness of pooled VAE latents",
     "nomask": "Motive without mask",
     "motive": "**Motive**",
     "bottom": "Motive's bottom tenth",
 }
+TITLE = "# Training on what is chosen"
 DISCUSSION = "## What this says"
 
 
@@ -22,7 +24,7 @@ def page(result: dict[str, Any], before: str = "") -> str:
     """The whole page; the discussion at the end of the page that was there `before` stays as it is."""
     effort, suite = result["effort"], result["suite"]
     parts = [
-        "# Training on what is chosen",
+        TITLE,
         "Written by `motive lab experiment --page`, all but the discussion at the end.",
         f"Suite {suite['version']}, the model that ships. Each of {len(effort['motions'])} motions is wanted in turn: its "
         f"{suite['queries']} queries choose a tenth of the confounded pool by `preset: best`; the model is fine-tuned on it "
@@ -52,7 +54,7 @@ def page(result: dict[str, Any], before: str = "") -> str:
         markdown(
             ["wanted", *(TITLES[arm] for arm in (*SHARED, *OWN))],
             [
-                [motion, *(f"{result['arms'][arm]['by motion'][motion]:.2f}" for arm in (*SHARED, *OWN))]
+                [motion, *(_figure(result["arms"][arm]["by motion"][motion]) for arm in (*SHARED, *OWN))]
                 for motion in effort["motions"]
             ],
         ),
@@ -60,6 +62,8 @@ def page(result: dict[str, Any], before: str = "") -> str:
         "Share of each arm's videos in which the judge sees a motion, a still scene or a moving camera.",
         _seen(result),
     ]
+    if before and not before.startswith(TITLE):
+        raise ConfigError(f"the page does not begin with {TITLE!r}: another one is not overwritten")
     _, heading, discussion = before.partition(DISCUSSION)
     if heading:
         parts.append(heading + discussion.rstrip())
@@ -72,23 +76,28 @@ def _row(arm: str, result: dict[str, Any]) -> list[str]:
     kept = result["kept"].get(arm)
     return [
         TITLES[arm],
-        interval([right["mean"], right["low"], right["high"]]),
+        _figure(right),
         "" if against is None else _difference(against),
         "" if against is None else f"{against['p']:.3f}",
         "" if arm == "base" else _percent(found["loss"]),
         "" if against is None else _percent(result["loss, motive less"][arm]["difference"]),
         "" if kept is None else f"{kept:.2f}",
-        f"{found['dynamic_degree_dis']:.2f}",
+        _figure(found["dynamic_degree_dis"]),
     ]
 
 
 def _difference(compared: dict[str, Any]) -> str:
-    found = compared["difference"]
-    return f"{found['mean']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]"
+    return _figure(compared["difference"], "+.2f")
 
 
 def _percent(found: dict[str, Any]) -> str:
-    return f"{found['mean']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]"
+    return _figure(found, "+.1f")
+
+
+def _figure(found: dict[str, Any], form: str = ".2f") -> str:
+    """A mean and its interval; a single value has none."""
+    mean, low, high = (found[key] for key in ("mean", "low", "high"))
+    return f"{mean:{form}}" + ("" if low is None else f" [{low:{form}}, {high:{form}}]")
 
 
 def _seen(result: dict[str, Any]) -> str:
