@@ -102,16 +102,16 @@ def test_a_cascade_goes_on_where_it_stopped_and_ends_the_same(
 def test_stages_that_differ_in_gradients_alone_decode_every_clip_once(
     pool_folder, query_folder, tiny_wan, tmp_path, monkeypatch
 ) -> None:
-    from motive.attribution import prepare
+    from motive.attribution import ahead
 
-    decoded, in_order = [], prepare.in_order
+    decoded, in_order = [], ahead.in_order
 
     def counting(workers, clips):
         clips = list(clips)
         decoded.extend(clip.name for clip in clips)
         return in_order(workers, clips)
 
-    monkeypatch.setattr(prepare, "in_order", counting)
+    monkeypatch.setattr(ahead, "in_order", counting)
     stages = 'cascade=[{share: 0.8, gradients: {parameters: ["last:1 blocks"]}}, {share: 0.5, gradients: {dim: 64}}]'
     config = load_config(None, settings(pool_folder, query_folder, tiny_wan, tmp_path / "run", stages))
     done = index(config)

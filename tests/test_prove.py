@@ -1,13 +1,15 @@
 """From pool to proof in one call: every arm gets the same steps, seeds and evaluation."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from motive import verbs
+from motive.baselines.make import make_baseline
 from motive.config import load_config
-from motive.errors import StoreError
+from motive.errors import MotiveError, StoreError
 from motive.proving import prove
 from tests.conftest import settings
 
@@ -71,6 +73,27 @@ def test_all_arms_are_measured_alike_and_reported(proved) -> None:
     assert motive == {metric: 2 * n for metric, n in counts["base"].items()}
     assert page == config.out / "report" / "index.html"
     assert page.exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("generate.frames=6", "frames"),
+        ('evaluate.metrics=["nonesuch"]', "nonesuch"),
+        ('arms=["random", "nonesuch"]', "nonesuch"),
+        ("generate.prompts=/nowhere.csv", "nowhere"),
+        ("cascade=[{share: 0.9, gradients: {dim: 64}}]", "cascade"),
+    ],
+)
+def test_what_a_later_stage_cannot_do_is_told_before_the_first(proved, wrong, told) -> None:
+    config, _ = proved
+    arms = sorted((config.out / "arms").iterdir())
+    shutil.rmtree(config.out / "baselines" / "magnitude")
+    with pytest.raises(MotiveError, match=told):
+        prove(load_config(config.out, [wrong]))
+    assert not (config.out / "baselines" / "magnitude").exists()
+    assert sorted((config.out / "arms").iterdir()) == arms
+    make_baseline(config, "magnitude")
 
 
 def test_what_is_proved_is_not_proved_again(proved) -> None:

@@ -84,13 +84,13 @@ class PageHandler(BaseHTTPRequestHandler):
     def send_json(self, status: HTTPStatus, value: dict[str, Any]) -> None:
         self.send(status, "application/json", json.dumps(value).encode())
 
-    def send_file(self, file: Path, kind: str) -> None:
-        """A file, or the range of it that was asked for."""
+    def send_file(self, file: Path, kind: str, cache: str = "private, max-age=3600") -> None:
+        """A file, or the range of it that was asked for. cache: how long it may be kept, as Cache-Control says it."""
         with file.open("rb") as content:
             size = file.stat().st_size
             asked = self.headers.get("Range")
             span = byte_range(asked, size) if asked else None
-            headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, max-age=3600"}
+            headers = {"Accept-Ranges": "bytes", "Cache-Control": cache}
             if span is None:
                 first, last, status = 0, size - 1, HTTPStatus.OK
             else:

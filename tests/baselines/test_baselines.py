@@ -9,7 +9,7 @@ from motive.attribution.selection import select
 from motive.baselines.choice import by_score, by_vote, open_run
 from motive.baselines.diverse import different
 from motive.baselines.likeness import cosines
-from motive.baselines.make import export_baseline, make_baseline
+from motive.baselines.make import export_baseline, is_made, make_baseline
 from motive.baselines.registry import BASELINES
 from motive.cli import main
 from motive.config import dump_config, load_config
@@ -146,6 +146,21 @@ def test_a_baseline_of_ones_own(config) -> None:
         make_baseline(mine, "motive")
     with pytest.raises(ConfigError, match=r"there are full, random, .*slow"):
         make_baseline(mine, "fast")
+    own = config.baselines.model_copy(update={"own": {"random": f"{__name__}:slowest"}})
+    with pytest.raises(ConfigError, match="the name of a baseline that there is"):
+        make_baseline(config.model_copy(update={"baselines": own}), "random")
+
+
+def test_a_baseline_of_another_pool_or_of_other_settings_is_not_taken_for_this_ones(config) -> None:
+    assert not is_made(config, "random")
+    file = make_baseline(config, "random") / "baseline.json"
+    assert is_made(config, "random")
+    assert not is_made(config.model_copy(update={"seed": 5}), "random")
+    assert not is_made(config.model_copy(update={"selection": config.selection.model_copy(update={"keep": 0.5})}), "random")
+    about = json.loads(file.read_text())
+    for text in (json.dumps(about | {"state": "another"}), "[]", "{"):
+        file.write_text(text)
+        assert not is_made(config, "random")
 
 
 def test_an_export_of_a_baseline_that_there_is_not_yet(config) -> None:

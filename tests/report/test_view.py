@@ -142,7 +142,9 @@ def test_only_the_report_is_served(finished) -> None:
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
         assert server.token.encode() in body
-        assert ask(port, "GET", "/data/run.js")[1]["Content-Type"].startswith("text/javascript")
+        headers = ask(port, "GET", "/data/run.js")[1]
+        assert headers["Content-Type"].startswith("text/javascript")
+        assert headers["Cache-Control"] == "no-store", "data change under their names"
         for path in (
             "/data/../index.html",
             "/data/%2e%2e/motive.yaml",

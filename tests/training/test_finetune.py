@@ -78,6 +78,22 @@ def test_a_trained_folder_is_a_whole_pipeline_of_its_own(run, tiny_wan) -> None:
             assert sha256_file(file) == sha256_file(tiny_wan / part / file.name)
 
 
+def test_a_models_own_words_lead_nowhere(run, tiny_wan, tmp_path) -> None:
+    """Names in a model's index are folders of it, not ways out of it, nor to the denoiser by another name."""
+    hostile = tmp_path / "hostile"
+    shutil.copytree(tiny_wan, hostile)
+    index = json.loads((hostile / "model_index.json").read_text())
+    index |= {"..": ["a", "B"], "./transformer": ["diffusers", "WanTransformer3DModel"], "": ["a", "B"]}
+    (hostile / "model_index.json").write_text(json.dumps(index))
+    (tmp_path / "arm.json").write_text("{}")
+    config = run("train.rate=0.01")
+    model = config.model.model_copy(update={"path": str(hostile)})
+    (folder,) = train(config.model_copy(update={"model": model}), ["motive"])
+    assert json.loads((folder / "arm.json").read_text())["state"] == "done"
+    base = load_file(hostile / PART)
+    assert any((tensor != base[name]).any() for name, tensor in tuned(folder).items())
+
+
 def test_an_adapter_loads_in_diffusers_and_is_what_was_trained(run, tiny_wan) -> None:
     settings = ("train.method=lora", "train.rank=4", "train.alpha=8", "train.rate=0.01")
     config = run(*settings, name="lora")
@@ -174,7 +190,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(run, scored) -> None:
         with safe_open(file, "pt") as kept:
             tensors, told = {name: kept.get_tensor(name) for name in kept.keys()}, kept.metadata()  # noqa: SIM118
         save_file(tensors | {"latents": tensors["latents"] * float("nan")}, file, told)
-    with pytest.raises(ModelError, match="the loss of motive is nan in step 0"):
+    with pytest.raises(ModelError, match="in step 0 of motive the loss is nan"):
         train(config, ["motive"])
     assert not (config.out / "arms" / "motive" / "model").exists()
 

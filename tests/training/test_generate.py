@@ -15,7 +15,7 @@ from motive.models.registry import load_model
 from motive.training.arms import read_arms
 from motive.training.finetune import train
 from motive.training.generate import generate
-from motive.training.prompts import read_prompts
+from motive.training.prompts import _motion, read_prompts
 from motive.training.samples import sample_noise, samples_of
 from motive.video.decode import Sampling, decode
 from motive.video.write import write_video
@@ -156,6 +156,11 @@ def test_prompts_that_cannot_be_used_are_told(run, tmp_path, text, told) -> None
     (tmp_path / "prompts.csv").write_text(text)
     with pytest.raises(ConfigError, match=told):
         generate(run(f"generate.prompts={tmp_path / 'prompts.csv'}"), ["base"])
+
+
+@pytest.mark.parametrize(("label", "motion"), [("x" * 200, "x" * 80), (" ", None), ("", None), (3, None), (" fall ", "fall")])
+def test_a_motions_label_is_one_that_samples_can_be_read_with(label, motion) -> None:
+    assert _motion({"motion": label}) == motion
 
 
 def test_an_arm_that_is_not_trained_is_told(run) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from motive import verbs
-from motive.attribution.scores import DESCRIBING
+from motive.attribution.scores import DESCRIBING, Scores
 from motive.baselines.choice import Choice, open_run
 from motive.baselines.registry import find_baseline
 from motive.config import Config
@@ -22,7 +22,7 @@ def make_baseline(config: Config, name: str, progress: Progress | None = None) -
     """Choose clips of a scored run by the baseline `name`; returns its folder, baselines/<name>/ of the run, which holds
 
     selection.jsonl   the kept clips, best first, as in the run's own selection.jsonl, with "score" (and "votes", if there were)
-    baseline.json     name, seed, settings, clips (kept), of (how many there were), notes
+    baseline.json     name, seed, settings, clips (kept), of (how many there were), state (of the stores they are of), notes
 
     Raises ConfigError if there is no such baseline, StoreError if the run is not scored.
     """
@@ -32,16 +32,23 @@ def make_baseline(config: Config, name: str, progress: Progress | None = None) -
     choice = baseline(run)
     folder = baseline_folder(config, name)
     write_jsonl(folder / "selection.jsonl", _entries(choice))
-    about = {
+    about = _basis(config, run.scores) | {
         "name": name,
-        "seed": config.seed,
-        "settings": config.baselines.model_dump(mode="json") | {"keep": config.selection.keep},
         "clips": len(choice.kept),
         "of": len(run.scores),
         "notes": list(choice.notes),
     }
     write_json(folder / "baseline.json", about)
     return folder
+
+
+def is_made(config: Config, name: str) -> bool:
+    """Whether the baseline is there, and of the same pool, with the same settings."""
+    try:
+        about = json.loads((baseline_folder(config, name) / "baseline.json").read_text(encoding="utf-8"))
+        return about | _basis(config, open_run(config, Silent()).scores) == about
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def export_baseline(config: Config, name: str, progress: Progress | None = None) -> list[str]:
@@ -54,6 +61,12 @@ def export_baseline(config: Config, name: str, progress: Progress | None = None)
 
 def baseline_folder(config: Config, name: str) -> Path:
     return config.out / "baselines" / name
+
+
+def _basis(config: Config, scores: Scores) -> dict[str, Any]:
+    """What a choice depends on, beside the baseline's name."""
+    settings = config.baselines.model_dump(mode="json") | {"keep": config.selection.keep}
+    return {"seed": config.seed, "settings": settings, "state": scores.facts.state}
 
 
 def _entries(choice: Choice) -> Iterator[dict[str, Any]]:

@@ -27,6 +27,8 @@ ARMS = ("base", "motive", "bottom")
 
 def find_baseline(name: str, section: BaselinesSection) -> Baseline:
     """Raises ConfigError if there is no baseline of that name, or it cannot be imported."""
+    if name in BASELINES and name in section.own:
+        raise ConfigError(f"baselines.own: {name!r} is the name of a baseline that there is; use another")
     if name in BASELINES:
         return BASELINES[name]
     if name not in section.own:

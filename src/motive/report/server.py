@@ -102,6 +102,9 @@ class ReportServer(LocalServer):
             told.state = "done"
         except (MotiveError, OSError) as error:
             told.error, told.state = str(error), "failed"
+        except Exception as error:
+            told.error, told.state = f"{type(error).__name__}: {error}", "failed"
+            raise
         finally:
             self._exporting.release()
 
@@ -123,7 +126,8 @@ class Handler(PageHandler):
             file = self.server.folder / found[1]
             if not file.is_file():
                 raise RefusedError(HTTPStatus.NOT_FOUND, "There is nothing here.")
-            self.send_file(file, KINDS[found[2] or found[3]])
+            # Media are named by what they hold; data change under their names.
+            self.send_file(file, KINDS[found[2] or found[3]], "no-store" if found[2] else "private, max-age=3600")
         else:
             raise RefusedError(HTTPStatus.NOT_FOUND, "There is nothing here.")
 

@@ -49,7 +49,9 @@ def read_arms(config: Config, arms: Sequence[str] | None) -> list[Arm]:
 def arm_clips(config: Config, arm: Arm) -> list[Clip]:
     """The clips that an arm trains on, best first where they have an order. Raises StoreError if they are not chosen yet."""
     if arm.name == "full":
-        clips = _scored(config.out / "scores.parquet")
+        # Of a cascade the whole pool is what its first stage scored.
+        place = config.out / "coarse-1" if config.cascade else config.out
+        clips = _scored(place / "scores.parquet")
     else:
         clips = [_clip(entry) for entry in _chosen(config.out, arm)]
     if not clips:

@@ -54,8 +54,9 @@ def generate(config: Config, arms: Sequence[str] | None = None, progress: Progre
     if any(waiting.values()):
         device = find_device(processes.device)
         texts = _embed(config, model, [prompt.text for prompt in prompts], device)
-        for arm, batches in waiting.items():
-            mine = batches[processes.rank :: processes.count]
+        for turn, (arm, batches) in enumerate(waiting.items()):
+            # A spare batch goes to another process in every arm.
+            mine = batches[(processes.rank + turn) % processes.count :: processes.count]
             if mine:
                 _generate(config, arm, mine, model, shape, texts, device, progress)
     processes.wait()

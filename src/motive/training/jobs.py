@@ -34,6 +34,11 @@ def find_job(config: Config, model: VideoModel, inputs: PreparedFolder, arm: Arm
     lacking = [f"{clip.name}: {why}" for clip in clips.values() if (why := inputs.lacking(clip))]
     if lacking:
         kept = "" if config.store.cache else "store.cache is false, and training reads what it would have kept. "
+        if config.cascade:
+            raise StoreError(
+                f"{inputs.folder}: {len(lacking)} of the {len(clips)} clips of the arm {arm.text} did not reach full fidelity "
+                "in this cascade, and have no inputs there; train it in a run without `cascade`"
+            )
         raise StoreError(
             f"{inputs.folder}: {len(lacking)} of the {len(clips)} clips of the arm {arm.text} are not there, such as\n"
             f"  {lacking[0]}\n{kept}Run `motive prepare {config.out}` to make their inputs"

@@ -65,9 +65,10 @@ def run_job(
             if watch is not None:
                 watch(step, denoiser, share.clips)
             loss, norm = _gradient(config, model, parameters, share, processes)
-            if not math.isfinite(loss):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise ModelError(
-                    f"the loss of {job.arm.text} is {loss} in step {step}; try a lower train.rate, or train.precision=float32"
+                    f"in step {step} of {job.arm.text} the loss is {loss} and the gradient's norm {norm}; try a lower "
+                    "train.rate, or train.precision=float32"
                 )
             rate = rate_of(step, options.steps, options.rate, options.warmup, options.schedule)
             optimiser.param_groups[0]["lr"] = rate

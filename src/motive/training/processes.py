@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -39,7 +40,8 @@ def find_processes(device: str) -> Processes:
     """The processes of this run; `device` is the configured one, which counts where there is one process."""
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu" or (device == "auto" and not torch.cuda.is_available()))
+    # One process may write, or make its last videos, for as long as that takes.
+    state = PartialState(timeout=timedelta(days=1), cpu=device == "cpu" or (device == "auto" and not torch.cuda.is_available()))
     several = state.num_processes > 1
     return Processes(state.num_processes, state.process_index, str(state.device) if several else device)
 

@@ -17,6 +17,9 @@ from motive.video.rows import Row
 ID = re.compile(r"[^\W_][\w.-]{0,79}")
 """A prompt's id is a part of its videos' file names."""
 
+NAME_LIMIT = 80
+"""Characters of a motion's label, of which readers of samples take no more."""
+
 LONGEST = 4000
 """Characters of a prompt; no text encoder reads as many."""
 
@@ -95,4 +98,4 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 def _motion(values: Any) -> str | None:
     motion = values.get("motion") if isinstance(values, dict) else None
-    return printable(motion) if isinstance(motion, str) and motion else None
+    return printable(motion).strip()[:NAME_LIMIT] or None if isinstance(motion, str) else None

@@ -1,6 +1,7 @@
 """What of a denoiser is trained: all of it, or an adapter (LoRA) by PEFT; and what comes out as files."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from motive.errors import ConfigError
+from motive.errors import ConfigError, ModelError
 from motive.files import make_folder, sync_folder
 from motive.models.base import VideoModel
 from motive.models.folder import HASHED_SUFFIXES, read_config
@@ -141,7 +142,9 @@ def _save_adapter(denoiser: Any, folder: Path) -> None:
 
 def _link_others(model: VideoModel, target: Path) -> None:
     """Give `target` the model's other parts, by hard links: no bytes more, and whole when the model's own folder is gone."""
-    parts = [name for name in read_config(model.folder / "model_index.json") if (model.folder / name).is_dir()]
+    listed = read_config(model.folder / "model_index.json")
+    # A folder's own words name files here: none may lead elsewhere.
+    parts = [name for name in listed if re.fullmatch(r"\w+", name) and (model.folder / name).is_dir()]
     for name in ("model_index.json", "UNTRAINED"):
         if (model.folder / name).exists():
             _link(model.folder / name, target / name)
@@ -158,6 +161,8 @@ def _link(file: Path, target: Path) -> None:
     try:
         # Of the hub's cache the file behind the symbolic link.
         os.link(file.resolve(), target)
+    except FileExistsError:
+        raise ModelError(f"{target}: there is a file already, where one of the model's parts belongs") from None
     except OSError:
         shutil.copyfile(file, target)
 
