@@ -10,6 +10,7 @@ from motive import verbs
 from motive.baselines.make import make_baseline
 from motive.config import load_config
 from motive.errors import MotiveError, StoreError
+from motive.files import read_jsonl
 from motive.proving import prove
 from tests.conftest import settings
 
@@ -49,7 +50,7 @@ def test_arms_differ_in_their_clips_and_seeds_alone(proved) -> None:
     assert same == [same[0]] * len(same)
     assert {arm: one["seed"] for arm, one in about.items() if one["seed"] != config.seed} == {"motive@1": 1}
     assert {arm: one["clips"] for arm, one in about.items()} == dict.fromkeys(about, 2) | {"full": 6}
-    steps = {arm: [json.loads(line)["step"] for line in (config.out / "arms" / arm / "loss.jsonl").open()] for arm in about}
+    steps = {arm: [line["step"] for line in read_jsonl(config.out / "arms" / arm / "loss.jsonl")] for arm in about}
     assert len(set(map(tuple, steps.values()))) == 1
 
 
