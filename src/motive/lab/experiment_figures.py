@@ -21,7 +21,7 @@ Everything = dict[Place, Seen]
 
 
 def figures(seen: Everything, runs: dict[str, Config], effort: Effort) -> dict[str, Any]:
-    """Each arm's share of right videos, with intervals over motions, trainings and prompts; and Motive's against each."""
+    """Each arm's share of right videos, with intervals over prompts and trainings; and Motive's against each."""
     tables = {arm: _right(arm, seen, effort) for arm in (*SHARED, *OWN)}
     arms: dict[str, Any] = {}
     for arm, right in tables.items():
@@ -66,17 +66,16 @@ def _change(arm: str, seen: Everything, effort: Effort) -> Floats:
 
 
 def _share(values: Floats) -> dict[str, Any]:
-    """Of zeros and ones [motions, seeds, prompts]: over motions, or over prompts if there is one motion."""
-    motion, seed, prompt = np.indices(values.shape)
-    cluster = motion if len(values) > 1 else prompt
-    measured = Measured(values.ravel(), cluster.ravel(), seed.ravel(), prompt.ravel())
-    return asdict(interval(measured, "experiment", share=True))
+    """Of zeros and ones [motions, seeds, prompts]."""
+    return asdict(interval(_measured(values), "experiment", share=True))
 
 
 def _measured(values: Floats) -> Measured:
-    """[motions, seeds, prompts] for intervals that draw motions and trainings anew, and prompts within motions."""
-    motion, seed, prompt = np.indices(values.shape)
-    return Measured(values.ravel(), motion.ravel(), seed.ravel(), prompt.ravel())
+    """[motions, seeds, prompts] for intervals that draw prompts and trainings anew, or trainings alone where there are no
+    prompts. The motions are those that were asked for: what would come of others is not guessed."""
+    _, seed, prompt = (place.ravel() for place in np.indices(values.shape))
+    cluster = prompt if values.shape[2] > 1 else seed
+    return Measured(values.ravel(), cluster, seed, np.zeros_like(seed))
 
 
 def _compared(one: Floats, other: Floats) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def page(result: dict[str, Any], before: str = "") -> str:
         f"for {effort['steps']} steps of {effort['batch']} clips, with {len(effort['seeds'])} seeds, and generates from "
         f"{effort['prompts']} prompts. Captions and prompts name looks alone, so a video moves as the clips have taught it. "
         "Right is a video whose motion, by the lab's judge, is the wanted one. Loss is the change of the queries' "
-        "motion-weighted loss, in percent of the base model's. Intervals of 95 %, over motions, trainings and prompts. For an "
-        "embedding the model's own VAE stands in, since no video encoder ships.",
+        "motion-weighted loss, in percent of the base model's. Intervals of 95 %, over prompts and trainings, for these "
+        "motions. For an embedding the model's own VAE stands in, since no video encoder ships.",
         markdown(
             [
                 "trained on",
