@@ -17,6 +17,7 @@ command goes on after an interruption.
 """
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -140,13 +141,12 @@ def _write_queries(manifest: Path, motion: str) -> Path:
     file = manifest.with_name(f"{motion}.csv")
     with manifest.open(encoding="utf-8", newline="") as source:
         rows = [row for row in csv.DictReader(source) if row["motion"] == motion]
-    lines = [",".join(rows[0]), *(",".join(_quoted(cell) for cell in row.values()) for row in rows)]
-    write_atomic(file, ("\n".join(lines) + "\n").encode())
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(file, text.getvalue().encode())
     return file
-
-
-def _quoted(cell: str) -> str:
-    return '"' + cell.replace('"', '""') + '"'
 
 
 def _write_prompts(file: Path, spec: SuiteSpec, count: int) -> Path:
