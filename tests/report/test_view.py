@@ -1,6 +1,5 @@
 """The report as `motive view` serves it: choosing anew, exporting, and what it refuses."""
 
-import http.client
 import json
 import os
 import re
@@ -22,20 +21,7 @@ from motive.progress import Silent
 from motive.report.views import View, choose, export_view
 from tests.browser import quiet_page, until
 from tests.report.conftest import serving
-
-
-def ask(port: int, method: str, path: str, body: object = None, **headers: str):
-    """Status, headers and body of one request."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    if body is not None:
-        sent = {"Content-Type": "application/json"} | sent
-        body = body if isinstance(body, bytes) else json.dumps(body).encode()
-    connection.request(method, path, body, sent)
-    answer = connection.getresponse()
-    found = answer.status, dict(answer.headers), answer.read()
-    connection.close()
-    return found
+from tests.requests import ask
 
 
 def queries(config) -> list[str]:

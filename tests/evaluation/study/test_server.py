@@ -18,26 +18,13 @@ from motive.evaluation.study.study import TIE, load_study
 from motive.evaluation.study.votes import Votes
 from motive.serving import byte_range
 from tests.evaluation.study.conftest import ARMS, serving
+from tests.requests import ask
 
 
 @pytest.fixture
 def server(folder):
     with serving(folder, ("study.example.org",)) as running:
         yield running
-
-
-def ask(port: int, method: str, path: str, body: object = None, **headers: str):
-    """Status, headers and body of one request."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    if body is not None:
-        sent = {"Content-Type": "application/json"} | sent
-        body = body if isinstance(body, bytes) else json.dumps(body).encode()
-    connection.request(method, path, body, sent)
-    answer = connection.getresponse()
-    found = answer.status, dict(answer.headers), answer.read()
-    connection.close()
-    return found
 
 
 def enter(port: int, name: str, given: str = "") -> dict:
