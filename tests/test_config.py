@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from motive.config import Config, differences, dump_config, load_config
+from motive.config import Config, dump_config, load_config
 from motive.errors import ConfigError
+from motive.fingerprints import differences
 from motive.presets import PRESETS
 from motive.sigmas import spread_sigmas
 

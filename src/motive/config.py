@@ -303,15 +303,3 @@ def stage_config(config: Config, number: int) -> Config:
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML that `load_config` reads back to an equal one."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def differences(stored: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Every leaf where two trees differ, as `gradients.dim: stored 512, now 1024`."""
-    lines: list[str] = []
-    for key in sorted(stored.keys() | now.keys()):
-        old, new = stored.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            lines.append(f"{prefix}{key}: stored {old!r}, now {new!r}")
-    return lines

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: written aside, synced, then put into place."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -83,6 +84,24 @@ def new_file(path: Path) -> Iterator[Path]:
     finally:
         aside.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[bool]:
+    """Whether nobody else holds `folder`, which is then this process's until the end, also by kill -9. Where a file system
+    has no such locks, nobody ever does."""
+    make_folder(folder)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    except OSError:
+        yield True
+    else:
+        yield True
+    finally:
+        os.close(handle)
 
 
 def make_folder(folder: Path) -> None:

@@ -86,7 +86,12 @@ class LocalFolder:
         return [(self.path / name).read_bytes() for name in names]
 
     def open(self, name: str, whole: bool = False) -> Any:
-        return pa.OSFile(str(self.path / name))
+        file = pa.OSFile(str(self.path / name))
+        if not whole:
+            return file
+        with file:
+            # One read, of which the parts are then parsed in place.
+            return pa.BufferReader(file.read_buffer(file.size()))
 
     def exists(self, name: str) -> bool:
         return (self.path / name).is_file()

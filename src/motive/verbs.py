@@ -32,9 +32,10 @@ from motive.attribution.scores import Scores, load_scores
 from motive.attribution.selection import Selection
 from motive.attribution.selection import select as choose
 from motive.attribution.selection_files import save_selection
-from motive.config import Config, differences, stage_config
+from motive.config import Config, stage_config
 from motive.errors import ConfigError, StoreError
 from motive.files import new_file, write_atomic
+from motive.fingerprints import refuse_differences
 from motive.indexing import Indexed as Indexed
 from motive.indexing import index_stage, prepare_stage, read_tables
 from motive.indexing import read_clips as read_clips
@@ -140,8 +141,8 @@ def export(config: Config, progress: Progress | None = None, folder: Path | None
     if `video` is not what the clips were attributed with: training would see something else.
     """
     attributed = open_store(config, "pool").fingerprint["prepared"]["video"]
-    if changed := differences(attributed, config.video.model_dump(mode="json"), "video."):
-        raise StoreError("clips can only be exported as they were attributed:\n" + "\n".join(f"  {c}" for c in changed))
+    now = config.video.model_dump(mode="json")
+    refuse_differences("clips can only be exported as they were attributed", attributed, now, prefix="video.")
     folder = folder or config.out
     chosen = folder / "selection.jsonl"
     return write_exports(chosen, folder / "export", config.export, config.video, progress or Silent(), fetch_limits(config))

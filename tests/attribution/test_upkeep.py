@@ -1,5 +1,6 @@
 """Verifying and compacting stores, snapshots, and readers at work meanwhile."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -67,20 +68,38 @@ def sound(tmp_path_factory) -> Path:
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), which=st.integers(0, 100), torn=st.booleans())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_flipped_bit_and_every_torn_file_is_found_and_told_by_name(sound, where, bit, which, torn) -> None:
-    files = sorted(path for path in sound.rglob("*.parquet"))
-    assert len(files) == 2 + 2 + 1 + 1
-    file = files[which % len(files)]
+    file = files_of(sound)[which % 6]
     data = bytearray(file.read_bytes())
     place = int(where * len(data))
     if torn:
-        damaged = bytes(data[:place])
+        found_damaged(sound, file, bytes(data[:place]))
     else:
         data[place] ^= 1 << bit
-        damaged = bytes(data)
+        found_damaged(sound, file, bytes(data))
+
+
+def test_a_flipped_bit_in_a_checksum_is_found_whatever_letter_it_makes(sound) -> None:
+    for file in files_of(sound):
+        digits = re.findall(rb"motive\.sha256\x18\x40([0-9a-f]{64})", file.read_bytes())[-1]
+        place = file.read_bytes().rindex(digits) + 9
+        for bit in range(8):
+            data = bytearray(file.read_bytes())
+            data[place] ^= 1 << bit
+            found_damaged(sound, file, bytes(data))
+
+
+def files_of(store: Path) -> list[Path]:
+    files = sorted(store.rglob("*.parquet"))
+    assert len(files) == 2 + 2 + 1 + 1
+    return files
+
+
+def found_damaged(store: Path, file: Path, damaged: bytes) -> None:
+    """Verifying names the file alone while it holds these bytes."""
     whole = file.read_bytes()
     file.write_bytes(damaged)
     try:
-        assert set(verify(Store.open(sound), SILENT).damaged) - {"plan.json"} == {file.relative_to(sound).as_posix()}
+        assert set(verify(Store.open(store), SILENT).damaged) - {"plan.json"} == {file.relative_to(store).as_posix()}
     finally:
         file.write_bytes(whole)
 

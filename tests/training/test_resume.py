@@ -56,6 +56,23 @@ class StopAt(Silent):
         yield tick
 
 
+def test_an_arm_that_somebody_else_is_training_is_refused_and_after_a_kill_is_not(run) -> None:
+    config = run()
+    folder = config.out / "arms" / "motive"
+    hold = "import sys, time\nfrom pathlib import Path\nfrom motive.files import held\nwith held(Path(sys.argv[1])):\n"
+    hold += "    print('held', flush=True)\n    time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", hold, str(folder)], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(StoreError, match="motive: another process is training this arm"):
+        train(config, ["motive"])
+    assert not list(folder.iterdir())
+    train(config, ["bottom"])
+    holder.kill()
+    holder.communicate()
+    train(config, ["motive"])
+    assert json.loads((folder / "arm.json").read_text())["state"] == "done"
+
+
 def test_after_a_kill_the_same_command_ends_with_the_same_bits(run) -> None:
     (whole,) = train(run(*LONG, name="whole"), ["motive"])
     config = run(*LONG, name="killed")

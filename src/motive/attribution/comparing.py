@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from motive.attribution.store import Store
-from motive.config import differences
+from motive.fingerprints import differences
 
 SHOWN = 10_000
 """Clips whose features are compared number by number."""

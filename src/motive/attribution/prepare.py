@@ -19,10 +19,11 @@ from torch import Tensor
 
 from motive.attribution.ahead import ClipPreparer, clip_sampling, clip_workers
 from motive.attribution.reading import ClipFacts, Read, clip_reader, frames_reader, read_motion
-from motive.config import Config, MotionSection, differences
+from motive.config import Config, MotionSection
 from motive.engine.messages import Packet
 from motive.errors import ClipError, LeftOutError, StoreError
 from motive.files import digest, sha256_file, write_atomic, write_json
+from motive.fingerprints import refuse_differences
 from motive.models.base import VideoModel
 from motive.motion.mask import MaskOptions
 from motive.motion.registry import LEARNED, make_tracker
@@ -180,11 +181,9 @@ def check_fingerprint(file: Path, fingerprint: dict[str, object], content: Seque
         stored = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StoreError(f"{file}: damaged ({error}); move {file.parent} away and run again") from None
-    # Through JSON, so that tuples and lists compare equal.
-    changed = differences(stored, json.loads(json.dumps(fingerprint)))
-    if changed:
-        lines = "\n".join(f"  {line}" for line in changed)
-        raise StoreError(f"{file.parent} was made with other settings:\n{lines}\nUse them again, or choose another `out`.")
+    refuse_differences(
+        f"{file.parent} was made with other settings", stored, fingerprint, "Use them again, or choose another `out`."
+    )
 
 
 @contextmanager

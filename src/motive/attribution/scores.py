@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -173,10 +173,17 @@ def write_scores(sink: Any, facts: Facts, clips: pa.Schema, parts: Iterable[Part
     fields = [*clips, *(pa.field(name, pa.float32()) for name in facts.columns)]
     schema = pa.schema(fields, metadata={FACTS: json.dumps(asdict(facts))})
     packed = {field.name: "snappy" for field in clips} | dict.fromkeys(facts.columns, "none")
-    with pq.ParquetWriter(sink, schema, compression=packed, use_dictionary=["label"], write_statistics=["id"]) as writer:
+    writer = pq.ParquetWriter(sink, schema, compression=packed, use_dictionary=["label"], write_statistics=["id"])
+    with writer, ThreadPoolExecutor(1) as thread:
+        written: Future[None] | None = None
         for beside, influence in _blocks_of(parts, min(BLOCK_ROWS, BLOCK_SCORES // len(facts.queries) + 1)):
-            columns = [*beside.columns, *map(pa.array, influence)]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(beside))
+            block = pa.Table.from_arrays([*beside.columns, *map(pa.array, influence)], schema=schema)
+            if written:
+                written.result()
+            # While it is written the next one comes together.
+            written = thread.submit(writer.write_table, block, row_group_size=len(block))
+        if written:
+            written.result()
 
 
 def _blocks_of(parts: Iterable[Part], rows: int) -> Iterator[Part]:

@@ -178,8 +178,8 @@ def checksum(data: Data) -> str | None:
 
 
 def told_checksum(file: BinaryIO) -> str | None:
-    """The checksum that a file of `encode` carries, without a look at the rest of it."""
-    return (pq.read_metadata(file).metadata or {}).get(CHECKSUM, b"").decode() or None
+    """The checksum that a file of `encode` carries, without a look at the rest of it; damaged, it is no file's."""
+    return (pq.read_metadata(file).metadata or {}).get(CHECKSUM, b"").decode("ascii", "replace") or None
 
 
 def decode(data: Data) -> pa.Table:

@@ -19,9 +19,9 @@ from motive.attribution.shards import (
     row_schema,
     told_checksum,
 )
-from motive.config import differences
 from motive.errors import StoreError
 from motive.files import digest, json_text
+from motive.fingerprints import differences, refuse_differences
 from motive.folders import Folder
 
 REPAIR = "run `motive store verify --remove-damaged`, then `motive index`"
@@ -35,12 +35,12 @@ def claim(folder: Folder, made_with: dict[str, Any]) -> None:
         raise StoreError(f"{folder}/store.json: missing, and {folder} holds files; move it away and run again")
     if folder.create("store.json", text):
         return
-    # Through JSON, so that tuples and lists compare equal.
-    changed = differences(StoreFiles(folder).fingerprint, json.loads(text))
-    if changed and holds:
-        lines = "\n".join(f"  {line}" for line in changed)
-        raise StoreError(f"{folder} was made with other settings:\n{lines}\nUse them again, or choose another `out`.")
-    if changed:
+    stored = StoreFiles(folder).fingerprint
+    if holds:
+        refuse_differences(
+            f"{folder} was made with other settings", stored, made_with, "Use them again, or choose another `out`."
+        )
+    elif differences(stored, made_with):
         folder.replace("store.json", text)
 
 
@@ -141,9 +141,9 @@ class StoreFiles:
 
     def _table(self, name: str, source: Any, columns: Sequence[str] | None) -> pa.Table:
         with self._damage(name):
-            # Arrow's threads, if they let go of Python's bytes while Python exits, abort it; so they get files of Arrow's only.
-            threads = isinstance(source, pa.OSFile)
-            table = pq.ParquetFile(source).read(None if columns is None else list(columns), use_threads=threads)
+            # Without threads: nearly all bytes are one column's; and Arrow's, if they let go of Python's bytes while Python
+            # exits, abort it.
+            table = pq.ParquetFile(source).read(None if columns is None else list(columns), use_threads=False)
         if (table.schema.metadata or {}).get(FINGERPRINT) != self.mark:
             raise StoreError(f"{self.folder}/{name}: made with another fingerprint than store.json tells; take it out")
         # Without the checksum, which is of this file alone.

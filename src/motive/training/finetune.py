@@ -9,12 +9,13 @@ arms/<arm>/checkpoint.safetensors    only until it is done
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from motive.attribution.prepare import PreparedFolder, prepared_fingerprint
 from motive.config import Config, dump_config
-from motive.errors import ConfigError
-from motive.files import write_atomic
+from motive.errors import ConfigError, StoreError
+from motive.files import held, write_atomic
 from motive.models.registry import load_model
 from motive.progress import Progress
 from motive.training.arms import read_arms
@@ -26,9 +27,9 @@ from motive.training.processes import find_processes, told_once
 def train(config: Config, arms: Sequence[str] | None = None, progress: Progress | None = None) -> list[Path]:
     """Train the arms (by default `config.arms`) that are not trained yet, one after the other; returns their folders.
 
-    A stopped training goes on from its last checkpoint and ends with the same bits. Under `accelerate launch` every process
-    calls this, and they share each step's clips. Raises MotiveError before the first step for whatever is wrong with any of
-    the arms.
+    A stopped training goes on from its last checkpoint and ends with the same bits; one that somebody else is at is refused.
+    Under `accelerate launch` every process calls this, and they share each step's clips. Raises MotiveError before the first
+    step for whatever is wrong with any of the arms.
     """
     source, options = config.model, config.train
     processes = find_processes(source.device)
@@ -48,9 +49,13 @@ def train(config: Config, arms: Sequence[str] | None = None, progress: Progress 
     if processes.first:
         write_atomic(config.out / "motive.yaml", dump_config(config).encode())
     for job in jobs:
-        if not job.done:
+        if job.done:
+            continue
+        with held(job.folder) if processes.first else nullcontext(True) as free:
+            if not free:
+                raise StoreError(f"{job.folder}: another process is training this arm; wait until it is done, or stop it")
             run_job(config, job, model, inputs, processes, progress)
-            model.free()
+        model.free()
     return [job.folder for job in jobs]
 
 

@@ -8,10 +8,8 @@ clips: influence of the clips of that step's batch on each query, before the ste
 measured steps so far; a clip's last total is its whole one.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch.distributed as dist
@@ -21,8 +19,9 @@ from motive.attribution.features import clip_attributor, feature_fingerprint
 from motive.attribution.influence import query_targets
 from motive.attribution.prepare import Prepared, PreparedFolder, prepared_fingerprint
 from motive.attribution.run_stores import WHICH, open_store
-from motive.config import Config, differences
+from motive.config import Config
 from motive.errors import ClipError, ConfigError, StoreError
+from motive.fingerprints import refuse_differences
 from motive.gradients.capture import Gradient
 from motive.models.registry import load_model
 from motive.training.arms import Arm, arm_clips
@@ -53,9 +52,9 @@ class InfluenceLog:
         pool, queries = (open_store(config, which) for which in WHICH)
         fingerprint = feature_fingerprint(config, model, made_with)
         stored = {key: value for key, value in pool.fingerprint.items() if key in fingerprint}
-        if changed := differences(stored, _as_stored(fingerprint)):
-            lines = "\n".join(f"  {line}" for line in changed)
-            raise StoreError(f"{pool.folder}: attributed with other settings than train.influence_every would use:\n{lines}")
+        refuse_differences(
+            f"{pool.folder}: attributed with other settings than train.influence_every would use", stored, fingerprint
+        )
         self.config, self.every, self.model = config, every, model
         self._targets, rows = query_targets(pool, queries, config.influence.hessian)
         self.queries = [row["id"] for row in rows]
@@ -106,12 +105,6 @@ class InfluenceLog:
 
 def _scored_clips(config: Config) -> dict[str, Clip]:
     return {clip.id: clip for clip in arm_clips(config, Arm("full", config.seed, "full"))}
-
-
-def _as_stored(fingerprint: dict[str, object]) -> dict[str, Any]:
-    """Through JSON, so that tuples and lists compare equal."""
-    parsed: dict[str, Any] = json.loads(json.dumps(fingerprint))
-    return parsed
 
 
 def _of_all(own: Influence) -> Influence:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from motive.attribution.prepare import prepared_fingerprint
-from motive.config import Config, differences
+from motive.config import Config
 from motive.errors import StoreError
 from motive.files import digest, write_json
+from motive.fingerprints import refuse_differences
 from motive.models.base import VideoModel
 from motive.seeds import STREAM_VERSION
 from motive.training.arms import Arm
@@ -23,7 +24,7 @@ def arm_settings(
 ) -> dict[str, Any]:
     """Everything that an arm's weights depend on."""
     told = sorted((clip.id, clip.key, repr(weights[clip.id])) for clip in clips)
-    settings = {
+    return {
         "train": config.train.model_dump(mode="json", exclude=FREE),
         "model": model.fingerprint("denoiser") | {"dtype": config.model.dtype},
         "prepared": prepared_fingerprint(config, model),
@@ -31,9 +32,6 @@ def arm_settings(
         "seed": arm.seed,
         "stream_version": STREAM_VERSION,
     }
-    # Through JSON, so that it compares equal to what is read back.
-    parsed: dict[str, Any] = json.loads(json.dumps(settings))
-    return parsed
 
 
 def read_record(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -43,14 +41,10 @@ def read_record(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | N
         return None
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        changed = differences(record["settings"], settings)
-    except (ValueError, KeyError, TypeError) as error:
+        remedy = "Use them again, delete the folder, or choose another `out`."
+        refuse_differences(f"{folder} was trained with other settings", record["settings"], settings, remedy)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{file}: damaged ({error}); delete {folder}, and training begins anew") from None
-    if changed:
-        lines = "\n".join(f"  {line}" for line in changed)
-        raise StoreError(
-            f"{folder} was trained with other settings:\n{lines}\nUse them again, delete the folder, or choose another `out`."
-        )
     return record
 
 

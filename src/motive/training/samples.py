@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motive.config import Config, differences
+from motive.config import Config
 from motive.errors import StoreError
 from motive.files import digest, sha256_file, write_json
+from motive.fingerprints import refuse_differences
 from motive.models.base import VideoModel
 from motive.models.folder import hash_part
 from motive.seeds import stream
@@ -39,15 +40,14 @@ class Sample:
         try:
             stored = json.loads(beside.read_text(encoding="utf-8"))
             # Where the model lies is told, but what counts of it are its weights.
-            changed = differences(stored | {"model": self.about["model"]}, self.about)
+            refuse_differences(
+                f"{self.file} was made with other settings",
+                stored | {"model": self.about["model"]},
+                self.about,
+                f"Use them again, or delete {self.file.parent} to make its videos anew.",
+            )
         except (ValueError, AttributeError, TypeError) as error:
             raise StoreError(f"{beside}: damaged ({error}); delete it, and the video is made again") from None
-        if changed:
-            lines = "\n".join(f"  {line}" for line in changed)
-            raise StoreError(
-                f"{self.file} was made with other settings:\n{lines}\n"
-                f"Use them again, or delete {self.file.parent} to make its videos anew."
-            )
         return True
 
     def keep(self, frames: NDArray[np.uint8]) -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 def write_video(path: Path, frames: NDArray[np.uint8], fps: float, crf: int = 12) -> None:
     """Write uint8 RGB [F, H, W, 3], H and W even, as H.264 in mp4 at a constant `fps`; the file appears whole or not at all.
 
-    crf: libx264's quality, 0 (lossless) to 51; 12 is visually lossless. Colours are tagged BT.709, limited range.
+    crf: libx264's quality, 0 (lossless) to 51; 12 is visually lossless. Colours are tagged BT.709, limited range. On
+    one machine the same frames give the same bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -21,7 +22,9 @@ def write_video(path: Path, frames: NDArray[np.uint8], fps: float, crf: int = 12
         with av.open(str(aside), "w", format="mp4") as container:
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1_000_000))
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.options = {"crf": str(crf), "preset": "medium"}
+            # On processors with AVX-512, x264's macroblock tree reads memory that nothing was written to, if pictures are
+            # small: the same frames then give different files.
+            stream.options = {"crf": str(crf), "preset": "medium", "x264-params": "mbtree=0"}
             context = stream.codec_context
             context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
             for picture in frames:
