@@ -203,6 +203,24 @@ def select(source: Source = None, settings: Settings = None, as_json: AsJson = F
 
 
 @app.command()
+def union(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the selection.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of scored runs.")],
+    keep: Annotated[float | None, typer.Option(help="Share of all clips to keep; by default the runs' own.")] = None,
+    export: Annotated[bool, typer.Option("--export", help="Also write the clips for trainers.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """One selection over the pools of several runs with the same settings and queries."""
+    from motive.union import export_union, select_union
+
+    configs = [read_config(run, None) for run in runs]
+    selection, text = select_union(configs, folder, keep)
+    failed = export_union(configs, folder, progress_for(as_json)) if export else []
+    facts = {"folder": str(folder), "kept": len(selection.kept), "clips": len(selection.order), "failed": failed}
+    print_result(as_json, facts, [text, *(f"  not {line}" for line in failed)])
+
+
+@app.command()
 def export(source: Source = None, settings: Settings = None, as_json: AsJson = False) -> None:
     """Write the selection in the formats that trainers read, to export/."""
     from motive import verbs

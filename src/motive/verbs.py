@@ -109,14 +109,20 @@ def select(config: Config) -> Selection:
 
     Raises StoreError if the clips have changed since they were scored.
     """
-    scores = load_scores(config.out / "scores.parquet")
-    if scores.facts.state != scored_state(*(open_store(config, which) for which in WHICH)):
-        raise StoreError(f"{config.out}: its clips have changed since they were scored; run `motive score` again")
+    scores = current_scores(config)
     if config.cascade:
         return _select_from_shortlist(config, scores)
     selection = choose(scores, config.selection.keep)
     save_selection(selection, scores, config.out)
     return selection
+
+
+def current_scores(config: Config) -> Scores:
+    """What `score` wrote. Raises StoreError if there is nothing, or the clips have changed since."""
+    scores = load_scores(config.out / "scores.parquet")
+    if scores.facts.state != scored_state(*(open_store(config, which) for which in WHICH)):
+        raise StoreError(f"{config.out}: its clips have changed since they were scored; run `motive score` again")
+    return scores
 
 
 def _select_from_shortlist(config: Config, scores: Scores) -> Selection:

@@ -68,47 +68,69 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Influence of the pool's clips on the queries, as `write_scores` has written it to a file, or to memory.
-
-    The file is held open: scores stay what they are when others take their place.
-    """
+class ScoresFile:
+    """What `write_scores` wrote, to a file or to memory; held open: it stays what it is when others take its place."""
 
     name: str
     source: pa.NativeFile
-    facts: Facts
     layout: pq.FileMetaData
 
+    def read(self, block: int, columns: Sequence[str]) -> pa.Table:
+        with _damage(self.name):
+            file = pq.ParquetFile(self.source, metadata=self.layout, pre_buffer=False)
+            # A name is also taken for the beginning of another one that goes on after a dot, so some may come unasked.
+            return file.read_row_group(block, list(columns), use_threads=False).select(list(columns))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some clips of all: `rows` of them from place `first` on, in block `number` of a file."""
+
+    file: ScoresFile
+    number: int
+    first: int
+    rows: int
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        return self.file.read(self.number, columns)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Influence of the pool's clips on the queries: of one file, or of several, whose clips follow each other."""
+
+    facts: Facts
+    files: tuple[ScoresFile, ...]
+
     def __len__(self) -> int:
-        return int(self.layout.num_rows)
+        return sum(file.layout.num_rows for file in self.files)
 
     def blocks(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
         """These columns of all clips, block by block, with the place of a block's first clip."""
-        file = self._open()
-        for block, first in enumerate(self._firsts):
-            yield first, self._read(file, block, columns)
+        for block in self.layout:
+            yield block.first, block.read(columns)
 
     def each_block(self, work: Callable[[int, pa.Table], None], columns: Sequence[str]) -> None:
         """The same in several threads at once, and in no order."""
 
-        def one(block: int) -> None:
-            work(self._firsts[block], self._read(self._open(), block, columns))
+        def one(block: Block) -> None:
+            work(block.first, block.read(columns))
 
         with ThreadPoolExecutor(WORKERS) as threads:
-            for _ in threads.map(one, range(len(self._firsts))):
+            for _ in threads.map(one, self.layout):
                 pass
 
     def rows(self, places: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
         """These columns of the clips at some places, in the order of the places."""
-        file, order = self._open(), np.argsort(places, kind="stable")
+        order = np.argsort(places, kind="stable")
         wanted, found = places[order], []
-        for block, first in enumerate(self._firsts):
-            start, end = np.searchsorted(wanted, (first, first + self.layout.row_group(block).num_rows))
+        for block in self.layout:
+            start, end = np.searchsorted(wanted, (block.first, block.first + block.rows))
             if start < end:
-                found.append(self._read(file, block, columns).take(wanted[start:end] - first))
+                found.append(block.read(columns).take(wanted[start:end] - block.first))
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
-        return pa.concat_tables(found).take(back) if found else self._read(file, 0, columns).slice(0, 0)
+        return pa.concat_tables(found).take(back) if found else self.layout[0].read(columns).slice(0, 0)
 
     def column(self, query: int) -> NDArray[np.float32]:
         """All influence on one query, [N]."""
@@ -123,7 +145,8 @@ class Scores:
     @property
     def clips(self) -> pa.Table:
         """All that stands beside the influence, N rows: for pools that are small enough."""
-        columns = [name for name in self.layout.schema.to_arrow_schema().names if name not in set(self.facts.columns)]
+        names = self.files[0].layout.schema.to_arrow_schema().names
+        columns = [name for name in names if name not in set(self.facts.columns)]
         return pa.concat_tables(table for _, table in self.blocks(columns))
 
     @property
@@ -139,18 +162,15 @@ class Scores:
         return self.facts.trained
 
     @cached_property
-    def _firsts(self) -> list[int]:
-        sizes = [self.layout.row_group(block).num_rows for block in range(self.layout.num_row_groups)]
-        return [0, *np.cumsum(sizes)[:-1].tolist()]
-
-    def _open(self) -> pq.ParquetFile:
-        with _damage(self.name):
-            return pq.ParquetFile(self.source, metadata=self.layout, pre_buffer=False)
-
-    def _read(self, file: pq.ParquetFile, block: int, columns: Sequence[str]) -> pa.Table:
-        with _damage(self.name):
-            # A name is also taken for the beginning of another one that goes on after a dot, so some may come unasked.
-            return file.read_row_group(block, list(columns), use_threads=False).select(list(columns))
+    def layout(self) -> list[Block]:
+        """All blocks, in order of their clips."""
+        blocks, first = [], 0
+        for file in self.files:
+            for number in range(file.layout.num_row_groups):
+                rows = file.layout.row_group(number).num_rows
+                blocks.append(Block(file, number, first, rows))
+                first += rows
+        return blocks
 
 
 def load_scores(file: Path) -> Scores:
@@ -207,7 +227,7 @@ def _scores(name: str, source: pa.NativeFile) -> Scores:
     with _damage(name):
         layout = pq.read_metadata(source)
         facts = Facts(**json.loads(layout.metadata[FACTS.encode()]))
-    return Scores(name, source, facts, layout)
+    return Scores(facts, (ScoresFile(name, source, layout),))
 
 
 @contextmanager
