@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from motive.lab.counterfactual import Run, Tuning, _batches, fine_tune, half_subsets, measure, measure_runs
+from motive.lab.counterfactual import Run, Tuning, batches_of, fine_tune, half_subsets, measure, measure_runs
 from motive.lab.inputs import Inputs
 from motive.lab.shipped import shipped_model
 from motive.lab.suite import LabClip
@@ -36,7 +36,7 @@ def inputs() -> Inputs:
 def meetings(run: Run, steps: int) -> dict[int, list[tuple[float, float]]]:
     """For each clip, the noise level and the first number of the noise of each of its turns."""
     met: dict[int, list[tuple[float, float]]] = {}
-    batches = _batches(SHAPE, run, Tuning(batch=3))
+    batches = batches_of(SHAPE, run, Tuning(batch=3))
     for _ in range(steps):
         for number, noise, sigma in zip(*next(batches), strict=True):
             met.setdefault(number, []).append((float(sigma), float(noise.flatten()[0])))

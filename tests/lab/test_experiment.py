@@ -10,7 +10,7 @@ import pytest
 from motive.errors import ConfigError, StoreError
 from motive.files import read_jsonl
 from motive.lab.arms import OWN, SHARED, Effort
-from motive.lab.experiment import _check, _write_prompts, experiment
+from motive.lab.experiment import check_settings, experiment, write_prompts
 from motive.lab.experiment_page import page
 from motive.lab.shipped import shipped_model
 from motive.lab.suite import V1, SuiteSpec, plan
@@ -48,11 +48,11 @@ def test_the_experiment_goes_from_a_suite_to_a_page_and_is_not_done_twice(tmp_pa
 def test_other_settings_in_the_same_folder_are_refused(tmp_path) -> None:
     (tmp_path / "shared" / "samples" / "base").mkdir(parents=True)
     (tmp_path / "shared" / "samples" / "base" / "seen.json").write_text("{}")
-    _check(tmp_path / "empty", shipped_model(), SPEC, EFFORT)
+    check_settings(tmp_path / "empty", shipped_model(), SPEC, EFFORT)
     shutil.copy(tmp_path / "empty" / "made.json", tmp_path)
-    _check(tmp_path, shipped_model(), SPEC, replace(EFFORT, motions=("fall",), seeds=(3,)))
+    check_settings(tmp_path, shipped_model(), SPEC, replace(EFFORT, motions=("fall",), seeds=(3,)))
     with pytest.raises(StoreError, match="steps"):
-        _check(tmp_path, shipped_model(), SPEC, replace(EFFORT, steps=2))
+        check_settings(tmp_path, shipped_model(), SPEC, replace(EFFORT, steps=2))
 
 
 def test_a_motion_that_there_is_not_is_told(tmp_path) -> None:
@@ -61,6 +61,6 @@ def test_a_motion_that_there_is_not_is_told(tmp_path) -> None:
 
 
 def test_prompts_name_looks_that_no_clip_has(tmp_path) -> None:
-    prompts = {row["prompt"] for row in read_jsonl(_write_prompts(tmp_path / "prompts.jsonl", V1, 50))}
+    prompts = {row["prompt"] for row in read_jsonl(write_prompts(tmp_path / "prompts.jsonl", V1, 50))}
     assert len(prompts) == 50
     assert not prompts & {caption(clip.spec, False) for clips in plan(V1) for clip in clips}

@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import WanPipeline
 
+from motive.config import load_config
 from motive.errors import ConfigError, StoreError
 from motive.evaluation.study.samples import read_samples
 from motive.files import read_jsonl, sha256_file
@@ -15,10 +16,12 @@ from motive.models.registry import load_model
 from motive.training.arms import read_arms
 from motive.training.finetune import train
 from motive.training.generate import generate
-from motive.training.prompts import _motion, read_prompts
+from motive.training.prompts import read_prompts
 from motive.training.samples import sample_noise, samples_of
+from motive.verbs import index
 from motive.video.decode import Sampling, decode
 from motive.video.write import write_video
+from tests.conftest import settings
 
 
 @pytest.fixture
@@ -143,6 +146,15 @@ def test_by_default_prompts_are_the_queries_captions_each_once(run) -> None:
     assert (prompt.id, prompt.text, prompt.motion) == ("query0", "a square moves", None)
 
 
+def test_a_queries_manifest_says_what_motion_its_prompts_want(pool_folder, query_folder, tiny_wan, tmp_path) -> None:
+    queries = tmp_path / "queries.csv"
+    queries.write_text(f"path,caption,motion\n{query_folder}/query0.mp4,a square,slide\n{query_folder}/query1.mp4,a disc,\n")
+    root = f"root={query_folder.parent}"
+    config = load_config(None, [root, *settings(pool_folder, queries, tiny_wan, tmp_path / "run", "engine.decoders=0")])
+    index(config)
+    assert [(prompt.text, prompt.motion) for prompt in read_prompts(config)] == [("a square", "slide"), ("a disc", None)]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -159,8 +171,11 @@ def test_prompts_that_cannot_be_used_are_told(run, tmp_path, text, told) -> None
 
 
 @pytest.mark.parametrize(("label", "motion"), [("x" * 200, "x" * 80), (" ", None), ("", None), (3, None), (" fall ", "fall")])
-def test_a_motions_label_is_one_that_samples_can_be_read_with(label, motion) -> None:
-    assert _motion({"motion": label}) == motion
+def test_a_motions_label_is_one_that_samples_can_be_read_with(run, tmp_path, label, motion) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(json.dumps({"id": "one", "prompt": "a square", "motion": label}) + "\n")
+    (prompt,) = read_prompts(run(f"generate.prompts={file}"))
+    assert prompt.motion == motion
 
 
 def test_an_arm_that_is_not_trained_is_told(run) -> None:

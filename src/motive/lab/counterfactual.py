@@ -103,10 +103,10 @@ def fine_tune(model: VideoModel, pool: Inputs, run: Run, tuning: Tuning) -> None
     """Tune the model's denoiser in place, for exactly `tuning.steps` steps of `tuning.batch` clips."""
     denoiser = model.denoiser
     optimiser = torch.optim.AdamW(denoiser.parameters(), lr=tuning.rate, weight_decay=0.0, fused=True)
-    batches = _batches(pool.latents.shape, run, tuning)
+    steps = batches_of(pool.latents.shape, run, tuning)
     for step in range(tuning.steps):
         optimiser.param_groups[0]["lr"] = tuning.rate * (1 - step / tuning.steps)
-        numbers, noise, sigma = next(batches)
+        numbers, noise, sigma = next(steps)
         with half_precision(str(model.device)):
             error = model.error(pool.latents[numbers], [pool.texts[n] for n in numbers], noise, sigma)
         optimiser.zero_grad(set_to_none=True)
@@ -145,7 +145,7 @@ def _seconds(model: str, pool: Inputs, queries: Inputs, tuning: Tuning, steps: i
     return (tuned - began) / steps * tuning.steps + (measured - tuned) / 2 * tuning.draws
 
 
-def _batches(shape: Sequence[int], run: Run, tuning: Tuning) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+def batches_of(shape: Sequence[int], run: Run, tuning: Tuning) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Clip numbers, noise and noise levels of each step; `shape` is that of the pool's latents."""
     chosen = np.zeros(shape[0], bool)
     chosen[list(run.clips)] = True

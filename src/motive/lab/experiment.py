@@ -85,9 +85,9 @@ def experiment(folder: Path, model: Path, progress: Progress, spec: SuiteSpec, e
     began = time.monotonic()
     if unknown := set(effort.motions) - set(PHYSICAL):
         raise ConfigError(f"the lab has no motion {', '.join(sorted(unknown))} to want; there are {', '.join(PHYSICAL)}")
-    _check(folder, model, spec, effort)
+    check_settings(folder, model, spec, effort)
     pool, queries = write_suite(folder / "suite", spec, progress)
-    prompts = _write_prompts(folder / "prompts.jsonl", spec, effort.prompts)
+    prompts = write_prompts(folder / "prompts.jsonl", spec, effort.prompts)
     shared = _config(folder / "shared", pool, queries, model, prompts, effort)
     _chosen(shared, progress)
     for seed in effort.seeds:
@@ -115,7 +115,7 @@ def experiment(folder: Path, model: Path, progress: Progress, spec: SuiteSpec, e
     return result
 
 
-def _check(folder: Path, model: Path, spec: SuiteSpec, effort: Effort) -> None:
+def check_settings(folder: Path, model: Path, spec: SuiteSpec, effort: Effort) -> None:
     """Raise StoreError if what lies in the folder was measured otherwise."""
     own = {key: value for key, value in asdict(effort).items() if key not in ("motions", "seeds")}
     weights = load_model(str(model), (0.75,), "cpu").fingerprint("denoiser")
@@ -149,7 +149,7 @@ def _write_queries(manifest: Path, motion: str) -> Path:
     return file
 
 
-def _write_prompts(file: Path, spec: SuiteSpec, count: int) -> Path:
+def write_prompts(file: Path, spec: SuiteSpec, count: int) -> Path:
     """Looks that no clip of the suite has; the motion is for the clips to tell."""
     draw = stream(spec.seed, "experiment", "prompts")
     seen = {clip.spec.looks for clips in plan(spec) for clip in clips}

@@ -1,5 +1,6 @@
 """What is generated: prompts from a file, or the queries' captions."""
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def _from_queries(config: Config) -> Iterable[Prompt]:
         seen.add(text)
         name = _free_name(re.sub(r"[^\w.-]+", "-", Path(row["name"] or row["id"]).stem).strip("-._")[:70] or "query", names)
         names.add(name)
-        yield Prompt(name, text[:LONGEST], _motion(row["extra"]))
+        yield Prompt(name, text[:LONGEST], _motion(json.loads(row["extra"])))
 
 
 def _free_name(name: str, taken: set[str]) -> str:
