@@ -17,6 +17,14 @@ Floats = NDArray[np.float64]
 Place = tuple[str, str, int]
 """A run (shared, or a motion), an arm and a seed."""
 
+CHOSEN = {
+    "motive": "selection.jsonl",
+    "bottom": "harmful.jsonl",
+    "latents": "baselines/latents/selection.jsonl",
+    "nomask": "baselines/nomask/selection.jsonl",
+}
+"""Where a run tells the clips of the arms that its queries choose."""
+
 Everything = dict[Place, Seen]
 
 
@@ -42,7 +50,8 @@ def figures(seen: Everything, runs: dict[str, Config], effort: Effort) -> dict[s
         "motive less": against,
         "loss, motive less": less,
         "less random": against_random,
-        "kept": _kept(runs),
+        "kept": {arm: _mean(_wanted, arm, runs) for arm in CHOSEN},
+        "common": {arm: _mean(_common, arm, runs) for arm in CHOSEN if arm != "motive"},
     }
 
 
@@ -86,15 +95,17 @@ def _shares(motions: list[str]) -> dict[str, float]:
     return {motion: motions.count(motion) / len(motions) for motion in sorted(set(motions))}
 
 
-def _kept(runs: dict[str, Config]) -> dict[str, float]:
-    """Share of the kept clips, and of the harmful ones, that show the wanted motion, mean over motions."""
-    files = {"motive": "selection.jsonl", "bottom": "harmful.jsonl"} | {
-        name: f"baselines/{name}/selection.jsonl" for name in ("latents", "nomask")
-    }
-    return {
-        arm: float(np.mean([_share_of(run.out / file, motion) for motion, run in runs.items()])) for arm, file in files.items()
-    }
+def _mean(of: Callable[[Path, str, str], float], arm: str, runs: dict[str, Config]) -> float:
+    """Of a number that an arm's clips have for each wanted motion."""
+    return float(np.mean([of(run.out, arm, motion) for motion, run in runs.items()]))
 
 
-def _share_of(file: Path, motion: str) -> float:
-    return float(np.mean([entry["extra"]["motion"] == motion for entry in read_jsonl(file)]))
+def _wanted(out: Path, arm: str, motion: str) -> float:
+    """Share of an arm's clips that show the wanted motion."""
+    return float(np.mean([entry["extra"]["motion"] == motion for entry in read_jsonl(out / CHOSEN[arm])]))
+
+
+def _common(out: Path, arm: str, motion: str) -> float:
+    """Share of an arm's clips that Motive has chosen too."""
+    own, motives = ({entry["id"] for entry in read_jsonl(out / CHOSEN[name])} for name in (arm, "motive"))
+    return len(own & motives) / len(own)

@@ -42,6 +42,7 @@ def page(result: dict[str, Any], before: str = "") -> str:
                 "loss, %",
                 "Motive less it",
                 "wanted clips in it",
+                "Motive's clips in it",
                 "dynamic degree (DIS)",
             ],
             [_row(arm, result) for arm in (*SHARED, *OWN)],
@@ -74,7 +75,7 @@ def page(result: dict[str, Any], before: str = "") -> str:
 def _row(arm: str, result: dict[str, Any]) -> list[str]:
     found, against = result["arms"][arm], result["motive less"].get(arm)
     right = found["right"]
-    kept = result["kept"].get(arm)
+    kept, common = (result[share].get(arm) for share in ("kept", "common"))
     return [
         TITLES[arm],
         _figure(right),
@@ -83,6 +84,7 @@ def _row(arm: str, result: dict[str, Any]) -> list[str]:
         "" if arm == "base" else _percent(found["loss"]),
         "" if against is None else _percent(result["loss, motive less"][arm]["difference"]),
         "" if kept is None else f"{kept:.2f}",
+        "" if common is None else f"{common:.2f}",
         _figure(found["dynamic_degree_dis"]),
     ]
 
