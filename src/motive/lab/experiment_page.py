@@ -50,7 +50,7 @@ def page(result: dict[str, Any], before: str = "") -> str:
         "## Less a random tenth",
         markdown(
             ["trained on", "right, less that of a random tenth", "p"],
-            [[TITLES[arm], _difference(found), f"{found['p']:.3f}"] for arm, found in result["less random"].items()],
+            [[TITLES[arm], _difference(found), _chance(found)] for arm, found in result["less random"].items()],
         ),
         "## By motion",
         markdown(
@@ -80,7 +80,7 @@ def _row(arm: str, result: dict[str, Any]) -> list[str]:
         TITLES[arm],
         _figure(right),
         "" if against is None else _difference(against),
-        "" if against is None else f"{against['p']:.3f}",
+        "" if against is None else _chance(against),
         "" if arm == "base" else _percent(found["loss"]),
         "" if against is None else _percent(result["loss, motive less"][arm]["difference"]),
         "" if kept is None else f"{kept:.2f}",
@@ -91,6 +91,10 @@ def _row(arm: str, result: dict[str, Any]) -> list[str]:
 
 def _difference(compared: dict[str, Any]) -> str:
     return _figure(compared["difference"], "+.2f")
+
+
+def _chance(compared: dict[str, Any]) -> str:
+    return f"{compared['p']:.3f}" if compared["p"] >= 0.001 else "< 0.001"
 
 
 def _percent(found: dict[str, Any]) -> str:
