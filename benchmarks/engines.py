@@ -36,6 +36,7 @@ from motive.video.write import write_video
 
 OVERHEAD = {"local": 5.0, "ray": 15.0}
 RATIO, BATCH, WORKERS = 1.8, 4, 2
+TURNS = 3
 
 
 def main() -> None:
@@ -58,11 +59,7 @@ def main() -> None:
             each = 1000 * (took[1] - took[0]) / (many - few)
             lines.append(f"| overhead a clip, {kind}, ms | {each:.1f} | at most {goal:g} |")
             well.append(each <= goal)
-        rates = []
-        for workers in (1, 2):
-            more = ("engine.kind=ray", f"engine.workers={workers}", "gradients.draws=4")
-            took = [seconds(folder, count, f"ray-{workers}", *more) for count in (few, many)]
-            rates.append((many - few) / (took[1] - took[0]))
+        rates = ray_rates(folder, few, many)
         ratio = rates[1] / rates[0]
         lines.append(
             f"| Ray, 2 workers over 1, clips a second | {rates[1]:.2f} / {rates[0]:.2f} = {ratio:.2f} | at least {RATIO} |"
@@ -74,6 +71,18 @@ def main() -> None:
     print("\n".join(lines))
     print(f"\ngoals: {'met' if all(well) else 'MISSED'}")
     sys.exit(1 if options.check and not all(well) else 0)
+
+
+def ray_rates(folder: Path, few: int, many: int) -> list[float]:
+    """Clips a second of one worker and of two, from the fastest of three times each, taken in turns: a neighbour on the
+    machine makes a tenth of difference."""
+    took: dict[tuple[int, int], list[float]] = {}
+    for turn in range(TURNS):
+        for workers in (1, 2):
+            for count in (few, many):
+                more = ("engine.kind=ray", f"engine.workers={workers}", "gradients.draws=4")
+                took.setdefault((workers, count), []).append(seconds(folder, count, f"ray-{workers}-{turn}", *more))
+    return [(many - few) / (min(took[workers, many]) - min(took[workers, few])) for workers in (1, 2)]
 
 
 def make_pool(folder: Path, count: int) -> None:
