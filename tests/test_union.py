@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -109,3 +110,13 @@ def test_other_queries_and_clips_that_changed_since_are_refused(scored, parts, p
     verbs.index(load_config(stranger.out, [f"pool={manifest(tmp_path / 'pool.csv', sorted(pool_folder.glob('*.mp4'))[1:3])}"]))
     with pytest.raises(StoreError, match=r"changed since they were scored; run `motive score` again"):
         select_union([parts[0], stranger], tmp_path / "union")
+
+
+def test_scores_of_another_version_are_refused(scored, parts, tmp_path) -> None:
+    older = scored("older", range(1, 4))
+    file = older.out / "scores.parquet"
+    table = pq.read_table(file)
+    fields = [field.with_nullable(True) for field in table.schema]
+    pq.write_table(table.cast(pa.schema(fields, metadata=table.schema.metadata)), file)
+    with pytest.raises(StoreError, match=r"different versions; run `motive score` in both again"):
+        select_union([parts[0], older], tmp_path / "union")

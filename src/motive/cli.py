@@ -11,12 +11,12 @@ from typer.core import TyperGroup
 
 from motive.attribution.selection import UNTRAINED
 from motive.baselines.commands import baseline
-from motive.command_line import AsJson, Settings, Source, print_result, progress_for, read_config, safe
+from motive.command_line import AsJson, Settings, Source, Tracker, print_result, progress_for, read_config, safe
 from motive.errors import MotiveError
 from motive.evaluation.commands import evaluate
 from motive.evaluation.study.commands import app as study_app
 from motive.lab.commands import app as lab_app
-from motive.report.commands import report, view
+from motive.report.commands import motion, report, view
 from motive.store_commands import app as store_app
 from motive.training.commands import generate, train
 
@@ -56,12 +56,6 @@ Pool = Annotated[str | None, typer.Option(help="Clips to choose from: a folder o
 Queries = Annotated[str | None, typer.Option(help="Clips that show the wanted motion, likewise.")]
 Model = Annotated[str | None, typer.Option(help="A diffusers pipeline folder or hub id.")]
 Out = Annotated[str | None, typer.Option(help="Folder of the run.")]
-Tracker = Annotated[
-    str | None,
-    typer.Option(
-        help="dis, dis-fast, farneback, raft, alltracker, alltracker-tiny, ..., or a function, as package.module:name."
-    ),
-]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Stream clips; keep no prepared inputs on disk.")]
 Engine = Annotated[str | None, typer.Option(help="Where workers run: local, or ray.")]
 Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster, or auto.")]
@@ -207,15 +201,16 @@ def union(
     folder: Annotated[Path, typer.Argument(help="A new folder for the selection.")],
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of scored runs.")],
     keep: Annotated[float | None, typer.Option(help="Share of all clips to keep; by default the runs' own.")] = None,
-    export: Annotated[bool, typer.Option("--export", help="Also write the clips for trainers.")] = False,
+    export: Annotated[bool, typer.Option("--export", help="Also write the clips for trainers, as the first run says.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """One selection over the pools of several runs with the same settings and queries."""
-    from motive.union import export_union, select_union
+    from motive import verbs
+    from motive.union import select_union
 
     configs = [read_config(run, None) for run in runs]
     selection, text = select_union(configs, folder, keep)
-    failed = export_union(configs, folder, progress_for(as_json)) if export else []
+    failed = verbs.export(configs[0], progress_for(as_json), folder) if export else []
     facts = {"folder": str(folder), "kept": len(selection.kept), "clips": len(selection.order), "failed": failed}
     print_result(as_json, facts, [text, *(f"  not {line}" for line in failed)])
 
@@ -253,27 +248,6 @@ def show(
             write_query_sheet(config, query, sheet)
         lines.append(f"contact sheet: {sheet}")
     print_result(as_json, asdict(shown), lines)
-
-
-@app.command()
-def motion(
-    clip: Annotated[Path, typer.Argument(help="A video file.")],
-    out: Annotated[Path, typer.Option(help="Folder for the video and the sheet.")] = Path(),
-    source: Annotated[Path | None, typer.Option("--config", help="A YAML configuration, or the folder of a run.")] = None,
-    tracker: Tracker = None,
-    settings: Settings = None,
-    as_json: AsJson = False,
-) -> None:
-    """See what tracker and mask make of a clip: a video and a contact sheet. Takes the settings of `video` and `motion`."""
-    from motive.report.motion import show_motion
-
-    # A run's other settings do not matter here, but a configuration has them.
-    rest = [] if source else [f"{key}=." for key in ("pool", "queries", "model.path", "out")]
-    config = read_config(source, [*rest, *(settings or [])], tracker=tracker)
-    seen = show_motion(clip, config, out)
-    moved = asdict(seen.motion)
-    lines = [f"{seen.video}", f"{seen.sheet}", "; ".join(f"{name} {_short(value)}" for name, value in moved.items())]
-    print_result(as_json, {"video": str(seen.video), "sheet": str(seen.sheet)} | moved, lines)
 
 
 @app.command()
@@ -331,6 +305,7 @@ def demo(
 
 app.command()(train)
 app.command()(generate)
+app.command()(motion)
 app.command()(report)
 app.command()(view)
 app.command()(baseline)
@@ -351,7 +326,3 @@ def _counts(done: "Indexed") -> list[str]:
         if reasons:
             lines += [f"{len(reasons)} {title}:", *(f"  {reason}" for reason in reasons)]
     return lines + [f"note: {note}" for note in done.notes] + ([] if done.trained else [f"note: {UNTRAINED}"])
-
-
-def _short(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -12,6 +12,12 @@ from motive.text import printable
 
 Source = Annotated[Path | None, typer.Argument(help="A YAML configuration, or the folder of an earlier run.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: section.key=value. Repeatable.")]
+Tracker = Annotated[
+    str | None,
+    typer.Option(
+        help="dis, dis-fast, farneback, raft, alltracker, alltracker-tiny, ..., or a function, as package.module:name."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs, and no progress.")]
 
 

@@ -21,8 +21,7 @@ from motive.config import Config
 from motive.errors import ConfigError, StoreError
 from motive.files import digest, write_json
 from motive.fingerprints import refuse_differences
-from motive.progress import Progress
-from motive.verbs import current_scores, export
+from motive.verbs import current_scores
 
 
 def select_union(runs: Sequence[Config], folder: Path, keep: float | None = None) -> tuple[Selection, str]:
@@ -30,7 +29,7 @@ def select_union(runs: Sequence[Config], folder: Path, keep: float | None = None
 
     Writes to `folder` what `motive select` writes (attribution.selection_files), and union.json: the runs, the state of
     each one's stores, and `keep`. Returns the selection and its table for people. Raises ConfigError or StoreError, with
-    the reason, for runs that cannot be put together.
+    the reason, for runs that cannot be put together. `verbs.export` with the same folder then writes its clips for trainers.
     """
     share = _share(runs, keep)
     _refuse_strangers(runs, folder)
@@ -41,12 +40,6 @@ def select_union(runs: Sequence[Config], folder: Path, keep: float | None = None
     told = [{"out": str(run.out.resolve()), "state": part.facts.state} for run, part in zip(runs, parts, strict=True)]
     write_json(folder / "union.json", {"keep": share, "clips": len(scores), "runs": told})
     return selection, describe(selection, scores)
-
-
-def export_union(runs: Sequence[Config], folder: Path, progress: Progress | None = None) -> list[str]:
-    """Write a union's clips for trainers into its export/, as the first run's settings say; returns a line for each that
-    could not be."""
-    return export(runs[0], progress, folder)
 
 
 def _share(runs: Sequence[Config], keep: float | None) -> float:
@@ -84,6 +77,8 @@ def _together(runs: Sequence[Config], parts: Sequence[Scores]) -> Scores:
     for run, part in zip(runs, parts, strict=True):
         if [_identity(query) for query in part.queries] != [_identity(query) for query in first.queries]:
             raise StoreError(f"{run.out} was scored against other queries than {runs[0].out}")
+        if part.schema != parts[0].schema:
+            raise StoreError(f"{run.out} and {runs[0].out} were scored by different versions; run `motive score` in both again")
     state = digest(*(part.facts.state for part in parts))
     scores = Scores(replace(first, state=state), tuple(file for part in parts for file in part.files))
     if (clip := _repeated(scores)) is not None:

@@ -145,9 +145,13 @@ class Scores:
     @property
     def clips(self) -> pa.Table:
         """All that stands beside the influence, N rows: for pools that are small enough."""
-        names = self.files[0].layout.schema.to_arrow_schema().names
-        columns = [name for name in names if name not in set(self.facts.columns)]
+        columns = [name for name in self.schema.names if name not in set(self.facts.columns)]
         return pa.concat_tables(table for _, table in self.blocks(columns))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of the blocks, the same in all files."""
+        return self.files[0].layout.schema.to_arrow_schema()
 
     @property
     def queries(self) -> list[dict[str, Any]]:

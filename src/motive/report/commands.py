@@ -1,10 +1,12 @@
-"""`motive report` and `motive view`: the pages' part of the command line."""
+"""`motive report`, `motive view` and `motive motion`: the pictures' part of the command line."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from motive.command_line import AsJson, Settings, Source, print_result, progress_for, read_config
+from motive.command_line import AsJson, Settings, Source, Tracker, print_result, progress_for, read_config
 
 
 def report(source: Source = None, settings: Settings = None, as_json: AsJson = False) -> None:
@@ -32,3 +34,27 @@ def view(
             server.serve_forever()
         except KeyboardInterrupt:
             print("stopped")
+
+
+def motion(
+    clip: Annotated[Path, typer.Argument(help="A video file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the video and the sheet.")] = Path(),
+    source: Annotated[Path | None, typer.Option("--config", help="A YAML configuration, or the folder of a run.")] = None,
+    tracker: Tracker = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """See what tracker and mask make of a clip: a video and a contact sheet. Takes the settings of `video` and `motion`."""
+    from motive.report.motion import show_motion
+
+    # A run's other settings do not matter here, but a configuration has them.
+    rest = [] if source else [f"{key}=." for key in ("pool", "queries", "model.path", "out")]
+    config = read_config(source, [*rest, *(settings or [])], tracker=tracker)
+    seen = show_motion(clip, config, out)
+    moved = asdict(seen.motion)
+    lines = [f"{seen.video}", f"{seen.sheet}", "; ".join(f"{name} {_short(value)}" for name, value in moved.items())]
+    print_result(as_json, {"video": str(seen.video), "sheet": str(seen.sheet)} | moved, lines)
+
+
+def _short(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
